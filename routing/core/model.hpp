@@ -1,0 +1,139 @@
+#pragma once
+// The kernel's network state as a value: what we want it to be (`NetworkState`) and what the plan is
+// computed from (`Inputs`). Everything here is pure and comparable; edge/ makes the kernel match.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gateway/base/net_types.hpp"
+#include "routing/core/settings.hpp"
+
+namespace oceanid::routing {
+
+inline constexpr std::uint8_t route_protocol = 131;   // RTPROT of every route and rule of ours ("oceanid")
+inline constexpr std::string_view nft_table = "oceanid";
+
+// ---- what the plan is computed from -----------------------------------------------------------
+
+struct TunnelPeer {
+  std::string name;
+  std::vector<IpAddress> addresses;
+  std::vector<Prefix> networks;
+  std::optional<unsigned> mtu;               // route MTU of a peer on the hub
+  bool operator==(const TunnelPeer&) const = default;
+};
+
+// A WireGuard interface that the tunnel side made: oc-<peer> (we dial) or oc-hub (they dial us).
+struct TunnelLink {
+  IfName name;
+  bool hub = false;
+  unsigned mtu = 0;
+  std::vector<TunnelPeer> peers;
+  bool operator==(const TunnelLink&) const = default;
+};
+
+struct ExitPath {
+  std::string name;
+  IfName device;                             // oc-<peer>, the uplink (self), or a foreign interface
+  bool self = false;
+  bool tunnel = false;                       // device is one of Inputs::links
+  bool present = false;                      // the device exists now
+  std::optional<IpAddress> gateway4;         // next hops, for self and interface exits
+  std::optional<IpAddress> gateway6;
+  bool ipv4 = true;
+  bool ipv6 = false;
+  bool operator==(const ExitPath&) const = default;
+};
+
+// A listening socket of ours that the input chain guards: only `clients` may reach `port`.
+struct GuardedPort {
+  std::uint16_t port = 0;
+  std::vector<Prefix> clients;
+  bool operator==(const GuardedPort&) const = default;
+};
+
+struct Inputs {
+  std::optional<RoutingSettings> routing;
+  std::optional<ServeExitSettings> serve_exit;
+  std::vector<IpAddress> tunnel_addresses;   // this node's own, on every oc- interface
+  std::vector<TunnelLink> links;
+  bool overlay = false;
+  std::uint16_t tunnel_listen = 0;           // 0: nobody dials us
+  std::uint16_t probe_port = 0;
+  std::vector<ExitPath> exits;               // in configuration order: table + 1 + i
+  std::optional<std::size_t> active;         // index of the exit that carries routed traffic
+  std::vector<SocketAddress> peer_endpoints; // resolved; always bypassed
+  std::vector<Prefix> on_link;               // networks on the node's own links (not ours, not cni)
+  std::vector<IpAddress> local_addresses;    // of the node, on any interface but ours
+  std::vector<GuardedPort> guarded_ports;
+  std::optional<IpAddress> uplink_source4;   // serve_exit.uplink's primary addresses, for `snat: auto`
+  std::optional<IpAddress> uplink_source6;
+  bool operator==(const Inputs&) const = default;
+};
+
+// ---- the desired state ------------------------------------------------------------------------
+
+struct LinkState {
+  IfName name;
+  unsigned mtu = 0;
+  std::vector<InterfaceAddress> addresses;
+  bool operator==(const LinkState&) const = default;
+};
+
+struct Lookup { std::uint32_t table = 0; auto operator<=>(const Lookup&) const = default; };
+struct Goto { std::uint32_t priority = 0; auto operator<=>(const Goto&) const = default; };
+struct Nop { auto operator<=>(const Nop&) const = default; };
+struct Unreachable { auto operator<=>(const Unreachable&) const = default; };
+struct Blackhole { auto operator<=>(const Blackhole&) const = default; };
+using RuleAction = std::variant<Lookup, Goto, Nop, Unreachable, Blackhole>;
+
+struct Rule {                                // carries route_protocol (FRA_PROTOCOL)
+  Family family = Family::v4;
+  std::uint32_t priority = 0;
+  std::optional<Prefix> from;
+  std::optional<Prefix> to;
+  std::optional<IfName> iif;
+  std::optional<IfName> oif;
+  std::optional<Mark> mark;
+  std::optional<std::uint8_t> ip_protocol;   // FRA_IP_PROTO
+  std::optional<std::uint16_t> destination_port;
+  RuleAction action;
+  auto operator<=>(const Rule&) const = default;
+};
+
+enum class RouteType : std::uint8_t { unicast, unreachable, blackhole };
+
+struct Route {                               // carries route_protocol
+  Family family = Family::v4;
+  std::uint32_t table = 0;
+  Prefix destination;
+  RouteType type = RouteType::unicast;
+  std::uint32_t metric = 0;
+  std::optional<IfName> device;
+  std::optional<IpAddress> gateway;
+  bool on_link = false;                      // gateway is reachable though no route says so
+  std::optional<unsigned> mtu;
+  std::optional<IpAddress> source;           // preferred source
+  auto operator<=>(const Route&) const = default;
+};
+
+struct Sysctl {
+  std::string path;                          // below /proc/sys: "net/ipv4/conf/oc-tethys/rp_filter"
+  std::string value;
+  bool required = true;                      // false: a value that cannot be written is only reported
+  bool operator==(const Sysctl&) const = default;
+};
+
+struct NetworkState {
+  std::vector<LinkState> links;              // devices exist already (tunnel side); we set MTU, addresses, up
+  std::vector<Rule> rules;
+  std::vector<Route> routes;
+  std::string nft;                           // complete text of our tables, for one `nft -f -` transaction
+  std::vector<Sysctl> sysctls;
+  bool operator==(const NetworkState&) const = default;
+};
+
+}  // namespace oceanid::routing
