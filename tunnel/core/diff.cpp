@@ -1,0 +1,109 @@
+#include "tunnel/core/diff.hpp"
+
+#include <algorithm>
+
+namespace oceanid::tunnel {
+namespace {
+
+PeerChange added(const DesiredPeer& peer) {
+  PeerChange change;
+  change.public_key = peer.public_key;
+  change.replace_allowed_ips = true;
+  change.allowed_ips = peer.allowed_ips;
+  change.preshared_key = peer.preshared_key;
+  change.endpoint = peer.endpoint;
+  if (peer.keepalive.count() > 0) change.keepalive = peer.keepalive;
+  return change;
+}
+
+std::vector<Prefix> sorted(std::vector<Prefix> prefixes) {
+  std::ranges::sort(prefixes);
+  return prefixes;
+}
+
+bool wants_endpoint_written(const DesiredPeer& peer, const PeerSnapshot& actual,
+                            const EndpointIntent& intent) {
+  if (!peer.endpoint || actual.endpoint == peer.endpoint) return false;
+  if (!actual.endpoint) return true;
+  const auto written = intent.find(peer.public_key);
+  // Nothing remembered (we have just started and adopted the device): the configuration wins once.
+  // For a live session this costs no packet, WireGuard sends to the new address with the same keys.
+  return written == intent.end() || written->second != *peer.endpoint;
+}
+
+std::optional<PeerChange> changed(const DesiredPeer& peer, const PeerSnapshot& actual,
+                                  const PresharedKey& actual_preshared,
+                                  const EndpointIntent& intent) {
+  PeerChange change;
+  change.public_key = peer.public_key;
+  if (sorted(peer.allowed_ips) != sorted(actual.allowed_ips)) {
+    change.replace_allowed_ips = true;
+    change.allowed_ips = peer.allowed_ips;
+  }
+  const PresharedKey preshared = peer.preshared_key.value_or(PresharedKey());
+  if (!(preshared == actual_preshared)) change.preshared_key = preshared;
+  if (wants_endpoint_written(peer, actual, intent)) change.endpoint = peer.endpoint;
+  if (peer.keepalive != actual.keepalive) change.keepalive = peer.keepalive;
+  PeerChange nothing;
+  nothing.public_key = peer.public_key;
+  if (change == nothing) return std::nullopt;
+  return change;
+}
+
+}  // namespace
+
+DeviceChange diff(const DesiredDevice& desired, const PrivateKey& private_key,
+                  const DeviceReading& actual, const EndpointIntent& intent) {
+  DeviceChange change;
+  if (!actual.private_key || !(*actual.private_key == private_key))
+    change.private_key = private_key;
+  if (desired.listen_port != 0 && desired.listen_port != actual.snapshot.listen_port)
+    change.listen_port = desired.listen_port;
+  if (desired.fwmark.value != actual.snapshot.fwmark) change.fwmark = desired.fwmark.value;
+
+  for (const PeerSnapshot& peer : actual.snapshot.peers) {
+    if (std::ranges::find(desired.peers, peer.public_key, &DesiredPeer::public_key) !=
+        desired.peers.end())
+      continue;
+    PeerChange removal;
+    removal.public_key = peer.public_key;
+    removal.remove = true;
+    change.peers.push_back(std::move(removal));
+  }
+  for (const DesiredPeer& peer : desired.peers) {
+    const auto& present = actual.snapshot.peers;
+    const auto at = std::ranges::find(present, peer.public_key, &PeerSnapshot::public_key);
+    if (at == present.end()) {
+      change.peers.push_back(added(peer));
+      continue;
+    }
+    const auto index = static_cast<std::size_t>(at - present.begin());
+    const PresharedKey preshared =
+        index < actual.preshared_keys.size() ? actual.preshared_keys[index] : PresharedKey();
+    if (auto update = changed(peer, *at, preshared, intent))
+      change.peers.push_back(std::move(*update));
+  }
+  return change;
+}
+
+EndpointIntent intent_of(const DesiredDevice& desired) {
+  EndpointIntent intent;
+  for (const DesiredPeer& peer : desired.peers)
+    if (peer.endpoint) intent.emplace(peer.public_key, *peer.endpoint);
+  return intent;
+}
+
+DeviceChange forced_handshake(const DesiredPeer& peer,
+                              const std::optional<SocketAddress>& live_endpoint) {
+  DeviceChange change;
+  PeerChange removal;
+  removal.public_key = peer.public_key;
+  removal.remove = true;
+  change.peers.push_back(std::move(removal));
+  PeerChange again = added(peer);
+  if (live_endpoint) again.endpoint = live_endpoint;
+  change.peers.push_back(std::move(again));
+  return change;
+}
+
+}  // namespace oceanid::tunnel
