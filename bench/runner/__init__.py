@@ -1,0 +1,1 @@
+"""The benchmark runner: processes, peers, measurements, report. Standard library only."""
