@@ -122,7 +122,7 @@ class HeadParser {
   };
 
   std::size_t step(std::string_view bytes);  // at least one byte, or an error, or the end
-  std::size_t step_start(char c);
+  std::size_t step_start(std::string_view bytes);
   std::size_t step_method(std::string_view bytes);
   std::size_t step_target(std::string_view bytes);
   std::size_t step_version(char c);

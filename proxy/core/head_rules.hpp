@@ -1,0 +1,15 @@
+#pragma once
+// What must hold between the fields of a whole request head: one Host, one way to tell where the
+// content ends.
+
+#include "proxy/core/request_head.hpp"
+
+#include <string_view>
+
+namespace oceanid::proxy {
+
+HeadError check_fields(const RequestHead& head);  // HeadError::none when all is well
+
+bool equal_without_case(std::string_view a, std::string_view b);  // ASCII only
+
+}  // namespace oceanid::proxy
