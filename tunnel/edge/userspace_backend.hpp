@@ -1,0 +1,68 @@
+#pragma once
+// WireGuard in wireguard-go processes, one per device, driven over their UAPI sockets.
+//
+// A process is found again after our own restart by asking the socket: if it answers with our
+// private key it is adopted and its tunnel is never interrupted; with another key it is ended (pid
+// from SO_PEERCRED or the pid file) and replaced. When a process ends by itself (its TUN link was
+// deleted, it crashed) the LostHandler hears of it; the manager then calls ensure() again, with its
+// backoff.
+
+#include "gateway/base/runtime/task_group.hpp"
+#include "tunnel/core/diff.hpp"
+#include "tunnel/edge/backend.hpp"
+#include "tunnel/edge/daemon.hpp"
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace oceanid::tunnel {
+
+class UserspaceBackend final : public Backend {
+ public:
+  UserspaceBackend(const asio::any_io_executor& executor, BackendOptions options,
+                   LostHandler on_lost);
+
+  std::string_view kind() const override { return "userspace"; }
+  awaitable<Result<void>> ensure(DesiredDevice device, PrivateKey key) override;
+  awaitable<Result<DeviceSnapshot>> snapshot(IfName device) override;
+  awaitable<Result<void>> remove(IfName device) override;
+  awaitable<std::vector<IfName>> existing() override;
+  awaitable<Result<void>> force_handshake(IfName device, PublicKey peer) override;
+  awaitable<void> stop() override;
+
+ private:
+  struct Managed {
+    ProcessIdentity process;
+    DesiredDevice desired;
+    EndpointIntent intent;
+  };
+  struct Live {
+    DeviceReading reading;
+    pid_t server = -1;
+  };
+
+  awaitable<Result<Live>> read(IfName device);
+  awaitable<Result<void>> write(IfName device, DeviceChange change);
+  awaitable<Result<void>> bring_up(IfName device, PrivateKey key);
+  awaitable<Result<void>> start(IfName device);
+  awaitable<Result<void>> await_socket(IfName device, ProcessIdentity process);
+  awaitable<Result<void>> end_recorded(IfName device, pid_t server);
+  Result<void> adopt(const IfName& device, pid_t server);
+  void take_over(const IfName& device, const ProcessIdentity& process);
+  awaitable<void> watch_process(IfName device, ProcessIdentity process);
+  awaitable<void> copy_log(IfName device, FileDescriptor log);
+  std::string socket_path(const IfName& device) const;
+  std::string pid_path(const IfName& device) const;
+
+  BackendOptions options_;
+  LostHandler on_lost_;
+  std::map<IfName, Managed> managed_;  // devices whose process is alive as far as we know
+  std::map<std::pair<IfName, PublicKey>, std::chrono::steady_clock::time_point> forced_;
+  TaskGroup tasks_;
+};
+
+}  // namespace oceanid::tunnel
