@@ -1,0 +1,149 @@
+#include "tunnel/core/probe_packet.hpp"
+#include "tunnel/edge/echo_prober.hpp"
+#include "tunnel/edge/socket_address_linux.hpp"
+
+#include <array>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <net/if.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+namespace oceanid::tunnel {
+namespace {
+
+using Socket = asio::ip::udp::socket;
+
+awaitable<void> readable(Socket& socket) {
+  auto [ec] = co_await socket.async_wait(Socket::wait_read, as_result);
+  static_cast<void>(ec);  // what the socket has to say, take_answers() hears
+}
+
+awaitable<void> elapsed(asio::steady_timer& timer) {
+  auto [ec] = co_await timer.async_wait(as_result);
+  static_cast<void>(ec);
+}
+
+}  // namespace
+
+EchoProber::EchoProber(const asio::any_io_executor& executor, Target target,
+                       std::function<void()> on_change)
+    : target_(std::move(target)),
+      on_change_(std::move(on_change)),
+      tracker_(target_.interval, target_.down_after),
+      socket_(executor),
+      timer_(executor) {}
+
+void EchoProber::stop() {
+  stopping_ = true;
+  timer_.cancel();
+}
+
+EchoResult EchoProber::result(EchoTracker::Time now) const {
+  EchoResult result;
+  result.state = tracker_.state();
+  result.rtt = tracker_.rtt();
+  if (tracker_.last_reply()) result.silence = now - *tracker_.last_reply();
+  result.sent = tracker_.sent_total();
+  return result;
+}
+
+// Closes a socket whose device was replaced (the kernel binds to the index, not to the name).
+bool EchoProber::open() {
+  const unsigned index = ::if_nametoindex(target_.device.str().c_str());
+  if (index != 0 && index == device_index_) return true;
+  error_code ec;
+  socket_.close(ec);
+  device_index_ = 0;
+  if (index == 0) return false;
+  socket_.open(target_.source.is_v4() ? asio::ip::udp::v4() : asio::ip::udp::v6(), ec);
+  if (!ec) socket_.non_blocking(true, ec);
+  if (ec) return false;
+  const int descriptor = socket_.native_handle();
+  const std::string& device = target_.device.str();
+  const NativeAddress local = to_native(SocketAddress{target_.source, 0});
+  // Fails while the routing side has not given the device its address yet; the next turn tries
+  // again.
+  if (::setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
+                   static_cast<socklen_t>(device.size())) != 0 ||
+      ::bind(descriptor, local.pointer(), local.length) != 0) {
+    socket_.close(ec);
+    return false;
+  }
+  device_index_ = index;
+  return true;
+}
+
+void EchoProber::ask(EchoTracker::Time now) {
+  ProbePacket packet;
+  if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce) return;
+  packet.sent = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  // A question that cannot leave is a lost one all the same: the state must not stay "up" when the
+  // device or its address is gone.
+  tracker_.on_sent(packet.nonce, now);
+  if (!open()) return;
+  const ProbeBytes bytes = encode(packet);
+  const NativeAddress to = to_native(target_.peer);
+  if (::sendto(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT, to.pointer(),
+               to.length) < 0 &&
+      errno != EAGAIN && errno != ENOBUFS) {
+    // For example ENETUNREACH while the link is down; a fresh socket next time.
+    error_code ec;
+    socket_.close(ec);
+    device_index_ = 0;
+  }
+}
+
+void EchoProber::take_answers() {
+  std::array<std::uint8_t, probe_packet_size + 1> bytes{};
+  while (socket_.is_open()) {
+    NativeAddress from;
+    from.length = sizeof from.storage;
+    const ssize_t size =
+        ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT,
+                   static_cast<sockaddr*>(static_cast<void*>(&from.storage)), &from.length);
+    if (size < 0) {
+      // A pending ICMP error (ECONNREFUSED) is taken off by reading it; there may be answers behind
+      // it.
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return;
+      if (errno == ECONNREFUSED || errno == EHOSTUNREACH || errno == EINTR) continue;
+      error_code ec;
+      socket_.close(ec);
+      device_index_ = 0;
+      return;
+    }
+    const auto packet = decode_probe(std::span(bytes).first(static_cast<std::size_t>(size)));
+    if (!packet || packet->type != ProbeType::reply || from_native(from) != target_.peer) continue;
+    tracker_.on_reply(packet->nonce, EchoTracker::Clock::now());
+  }
+}
+
+void EchoProber::report() {
+  if (tracker_.state() == reported_) return;
+  reported_ = tracker_.state();
+  if (on_change_) on_change_();
+}
+
+awaitable<void> EchoProber::run() {
+  using boost::asio::experimental::awaitable_operators::operator||;
+  auto next = EchoTracker::Clock::now();
+  while (!stopping_) {
+    take_answers();
+    const auto now = EchoTracker::Clock::now();
+    if (now >= next) {
+      tracker_.check(now);
+      ask(now);
+      // No burst to catch up after a pause.
+      next = std::max(next + target_.interval, now + target_.interval / 2);
+    }
+    report();
+    timer_.expires_at(next);
+    if (socket_.is_open())
+      co_await (readable(socket_) || elapsed(timer_));
+    else
+      co_await elapsed(timer_);
+  }
+}
+
+}  // namespace oceanid::tunnel

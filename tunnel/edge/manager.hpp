@@ -1,0 +1,156 @@
+#pragma once
+// The tunnel side as netd sees it: takes the configuration and resolved endpoint addresses, keeps
+// the WireGuard devices as planned (whoever deletes them), proves each dialled tunnel by echoes,
+// and says what is true. It does not touch routes, addresses, MTU or link state: the routing side
+// makes the kernel match `status()` (link up, MTU, the node's tunnel addresses on every device,
+// `oif` rules). Lives on one thread, that of its executor; every callback comes on it.
+
+#include "gateway/base/exit.hpp"
+#include "gateway/base/runtime/task_group.hpp"
+#include "tunnel/core/exit_proof.hpp"
+#include "tunnel/core/plan.hpp"
+#include "tunnel/core/settings.hpp"
+#include "tunnel/core/snapshot.hpp"
+#include "tunnel/edge/async_lock.hpp"
+#include "tunnel/edge/backend.hpp"
+#include "tunnel/edge/echo_prober.hpp"
+#include "tunnel/edge/echo_responder.hpp"
+#include "tunnel/edge/endpoint_book.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace oceanid::tunnel {
+
+struct PeerStatus {
+  std::string name;
+  PublicKey public_key;
+  std::optional<SocketAddress> endpoint;              // where it is now
+  std::optional<std::chrono::seconds> handshake_age;  // none: no handshake yet
+  std::uint64_t rx_bytes = 0;
+  std::uint64_t tx_bytes = 0;
+};
+
+struct TunnelStatus {
+  IfName device;
+  bool hub = false;
+  std::string backend;   // "kernel" | "userspace"
+  bool present = false;  // exists and is configured as wanted
+  unsigned mtu = 0;      // what the link is to have
+  std::uint16_t listen_port = 0;
+  std::vector<PeerStatus> peers;        // one on a dialled device
+  EchoState echo = EchoState::unknown;  // dialled devices only
+  std::optional<std::chrono::nanoseconds> rtt;
+  ExitProof proof;    // dialled devices only; why (not) usable
+  std::string error;  // why it is not present; empty: nothing wrong
+};
+
+class TunnelManager {
+ public:
+  struct Options {
+    std::string state_dir;  // private.key, endpoints
+    std::string run_dir;    // pids of wireguard-go
+    std::string socket_dir = "/var/run/wireguard";
+  };
+  struct Wanted {
+    TunnelSettings settings;
+    std::vector<ExitSettings> exits;
+    std::chrono::milliseconds interval{200};  // health.interval
+    std::uint32_t down_after = 3;             // health.down_after
+    Mark fwmark{0, 0};                        // of encapsulated packets: routing's underlay mark
+  };
+
+  TunnelManager(const asio::any_io_executor& executor, Options options);
+
+  // Called (soon, never from within a call to us) whenever status() tells something new that
+  // matters to routes or exits: a device came or went, an MTU, an endpoint, an echo's state.
+  void set_on_change(std::function<void()> on_change) { on_change_ = std::move(on_change); }
+
+  // Makes the devices match. An error (keys, backend) leaves what runs as it is; trouble with one
+  // device is no error: it stands in its status and is tried again with backoff.
+  awaitable<Result<void>> apply(Wanted wanted);
+
+  // Host names of endpoints for the worker to resolve; literals are not among them.
+  std::vector<std::string> names_to_resolve() const;
+  // Fresh addresses of one name, best first. Kept on disk as last good ones; none: the old ones
+  // stay.
+  void set_resolved(const std::string& name, std::vector<IpAddress> addresses);
+  // Addresses of all dialled peers as far as they are known; the routing side always bypasses them.
+  std::vector<SocketAddress> peer_endpoints() const;
+
+  std::vector<TunnelStatus> status() const;
+  std::optional<PublicKey> public_key() const { return public_key_; }
+
+  // Something happened to links: look now instead of within a second.
+  void poke();
+  awaitable<Result<void>> force_handshake(std::string peer);
+
+  // Ends our work. With keep_devices tunnels go on and are adopted by the next start.
+  awaitable<void> stop(bool keep_devices);
+  // For `oceanid down`: stop, then remove every oc-* device, also leftovers of earlier runs.
+  awaitable<Result<void>> remove_all();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Device {
+    DesiredDevice desired;
+    bool applied = false;  // the backend has been told `desired`
+    std::optional<DeviceSnapshot> snapshot;
+    std::string error;
+    unsigned failed_snapshots = 0;
+    Clock::time_point applied_at{};
+    Clock::time_point retry_at{};
+    std::chrono::milliseconds backoff{0};
+    std::shared_ptr<EchoProber> prober;  // shared with the coroutine that runs it
+  };
+
+  struct Secrets {
+    PrivateKey private_key;
+    PublicKey public_key;
+    PresharedKeys preshared_keys;
+  };
+
+  Result<Secrets> load_secrets(const TunnelSettings& settings) const;
+  Result<void> replan();
+  ResolvedEndpoints choose_endpoints();
+  void sync_prober(Device& device);
+  void configure_responder();
+  awaitable<void> remove_strays();
+  awaitable<void> maintain();
+  awaitable<void> converge();
+  awaitable<void> converge_device(IfName name);
+  awaitable<void> refresh(IfName name);
+  void lost(const IfName& name, std::string why);
+  void postpone(Device& device);
+  TunnelStatus status_of(const Device& device) const;
+  void publish();
+  Clock::time_point next_turn() const;
+
+  asio::any_io_executor executor_;
+  Options options_;
+  Wanted wanted_;
+  std::optional<Secrets> secrets_;
+  std::optional<PublicKey> public_key_;
+  std::function<void()> on_change_;
+  EndpointBook book_;
+  std::map<std::string, SocketAddress> chosen_;  // by HostPort text: where we dial
+  std::unique_ptr<Backend> backend_;
+  std::map<IfName, Device> devices_;
+  std::vector<IfName> to_remove_;
+  std::vector<std::string> published_;  // one line for each device, to see what is new
+  EchoResponder responder_;
+  AsyncLock lock_;  // held while devices change
+  asio::steady_timer wake_;
+  bool replan_due_ = false;
+  bool running_ = false;
+  bool stopping_ = false;
+  TaskGroup tasks_;
+};
+
+}  // namespace oceanid::tunnel
