@@ -100,12 +100,16 @@ void append_sf_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-// A field value of our own making: no byte that could end the line or the head.
+// Text on a line of its own: no byte that could end the line or the head, or drive a terminal.
+void append_line_text(std::string& out, std::string_view text) {
+  for (const char c : text.substr(0, max_detail))
+    out += c >= 0x20 && c < 0x7f ? c : '?';
+}
+
 void append_field(std::string& out, std::string_view name, std::string_view value) {
   out += name;
   out += ": ";
-  for (const char c : value.substr(0, max_detail))
-    out += c >= 0x20 && c < 0x7f ? c : '?';
+  append_line_text(out, value);
   out += "\r\n";
 }
 
@@ -142,11 +146,15 @@ std::string json_body(const Answer& answer, const ReasonRow& row, std::string_vi
 
 std::string text_body(const Answer& answer, const ReasonRow& row, std::string_view detail) {
   std::string out = fmt::format("{} {}: ", row.status, row.phrase);
-  for (const char c : detail)
-    out += c >= 0x20 && c < 0x7f ? c : '?';
+  append_line_text(out, detail);
   out += fmt::format("\n(reason {}", row.token);
-  if (!answer.request_id.empty()) out += fmt::format(", request {}", answer.request_id);
-  if (!answer.node.empty()) out += fmt::format(", gateway {}", answer.node);
+  const auto part = [&](std::string_view name, std::string_view value) {
+    if (value.empty()) return;
+    out += fmt::format(", {} ", name);
+    append_line_text(out, value);
+  };
+  part("request", answer.request_id);
+  part("gateway", answer.node);
   out += ")\n";
   return out;
 }

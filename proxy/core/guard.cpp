@@ -28,9 +28,10 @@ std::string_view token_of(OwnKind kind) {
 }
 
 // Whoever writes ::ffff:10.0.0.0/104 means 10.0.0.0/8, and an IPv4 address must meet that entry.
+// The whole block (/96) stays what it says, the mapped form, lest a deny of it shut all of IPv4.
 Prefix without_mapping(const Prefix& prefix) {
   const IpAddress address = unmapped(prefix.address());
-  if (prefix.family() == Family::v4 || address.family() == Family::v6 || prefix.length() < 96)
+  if (prefix.family() == Family::v4 || address.family() == Family::v6 || prefix.length() <= 96)
     return prefix;
   return Prefix::make(address, prefix.length() - 96).value_or(prefix);
 }
