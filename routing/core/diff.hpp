@@ -1,0 +1,147 @@
+#pragma once
+// The way from the network state that the kernel has to the one that we want, as ordered steps,
+// each with its inverse. Pure; any thread.
+//
+// Order (nothing may leave wrongly at any moment between two steps):
+//   1  unreachable and blackhole routes             closing comes first
+//   2  default routes that must go, when step 1 left an unreachable one below them
+//   3  nft                                          guard before anything that lets packets pass
+//   4  sysctls                                      forwarding is switched on behind the guard
+//   5  links: MTU, new addresses, up
+//   6  unicast routes; a changed one is ONE replace (delete and add leaks: 32 of 85,950 flows,
+//   measured) 7  new rules: goto targets, bypasses (goto), unreachable, look-ups 8  old rules in
+//   the reverse order 9  old routes (unreachable ones last), old addresses 10 nft tables, when none
+//   is wanted any more
+
+#include "routing/core/model.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace oceanid::routing {
+
+struct LinkActual {
+  IfName name;
+  bool up = false;
+  unsigned mtu = 0;
+  std::vector<InterfaceAddress>
+      addresses;  // without link-local ones, which the kernel makes itself
+  bool operator==(const LinkActual&) const = default;
+};
+
+// Which of our tables the kernel holds, without listing them. `stamp` changes whenever a table was
+// made anew or gained or lost a chain.
+struct NftActual {
+  bool known = false;  // false: we may not ask (no CAP_NET_ADMIN)
+  bool inet = false;
+  bool ip_nat = false;
+  bool ip6_nat = false;
+  std::uint64_t stamp = 0;
+  bool any() const { return inet || ip_nat || ip6_nat; }
+  bool operator==(const NftActual&) const = default;
+};
+
+struct Actual {
+  std::vector<Rule> rules;        // ours only: protocol 131
+  std::vector<Rule> stale_rules;  // protocol 131 with matches that this version does not know
+  std::vector<Route> routes;      // ours only, any table
+  std::vector<LinkActual> links;  // all
+  bool ipv6 = true;               // false: the kernel runs without IPv6
+  NftActual nft;
+  std::optional<std::string> nft_text;  // what is in force; none: unknown or no table
+  std::map<std::string, std::string>
+      sysctls;  // of those that are wanted; a missing one does not exist
+  bool operator==(const Actual&) const = default;
+};
+
+struct SetMtu {
+  IfName link;
+  unsigned from = 0;
+  unsigned to = 0;
+  bool operator==(const SetMtu&) const = default;
+};
+struct SetUp {
+  IfName link;
+  bool up = true;
+  bool operator==(const SetUp&) const = default;
+};
+struct AddAddress {
+  IfName link;
+  InterfaceAddress address;
+  bool operator==(const AddAddress&) const = default;
+};
+struct DeleteAddress {
+  IfName link;
+  InterfaceAddress address;
+  bool operator==(const DeleteAddress&) const = default;
+};
+struct AddRoute {
+  Route route;
+  bool operator==(const AddRoute&) const = default;
+};
+struct ReplaceRoute {
+  Route from;
+  Route to;
+  bool operator==(const ReplaceRoute&) const = default;
+};
+struct DeleteRoute {
+  Route route;
+  bool operator==(const DeleteRoute&) const = default;
+};
+struct AddRule {
+  Rule rule;
+  bool operator==(const AddRule&) const = default;
+};
+struct DeleteRule {
+  Rule rule;
+  bool operator==(const DeleteRule&) const = default;
+};
+// One rtnetlink message each.
+using NetlinkChange = std::variant<SetMtu, SetUp, AddAddress, DeleteAddress, AddRoute, ReplaceRoute,
+                                   DeleteRoute, AddRule, DeleteRule>;
+
+struct WriteSysctl {
+  std::string path;
+  std::string from;
+  std::string to;
+  bool required = true;
+  bool operator==(const WriteSysctl&) const = default;
+};
+struct ReplaceNft {
+  std::optional<std::string> from;  // none: unknown, or no table
+  std::string to;                   // empty: delete our tables
+  bool operator==(const ReplaceNft&) const = default;
+};
+using Change = std::variant<NetlinkChange, WriteSysctl, ReplaceNft>;
+
+struct Changes {
+  std::vector<Change> steps;
+  std::vector<std::string> skipped;  // wanted, impossible now, and why: one sentence each
+  bool empty() const { return steps.empty(); }
+  bool operator==(const Changes&) const = default;
+};
+
+// Routes, addresses and sysctls of devices that do not exist (or are down and not ours to bring up)
+// are skipped, and what they would have replaced is removed. diff(x, as_if_applied(x)) is empty.
+Changes diff(const NetworkState& desired, const Actual& actual);
+
+// What read-back shows once `desired` stands and every device exists.
+Actual as_if_applied(const NetworkState& desired);
+
+// Undoes the change; none when nothing is to be done (nft whose former text is unknown).
+std::optional<Change> inverse(const Change& change);
+
+// For `oceanid plan`: one line a change, grouped; "nothing to change" when empty.
+std::string describe(const Changes& changes);
+std::string describe(const Change& change);  // one line, no indentation; nft: a summary
+std::string to_string(const Rule& rule);     // as `ip rule` writes it
+std::string to_string(const Route& route);   // as `ip route` writes it, with the table
+// "net.ipv4.conf.all.rp_filter=2", ready for `sysctl -w`. Device names with dots use slashes.
+std::string sysctl_assignment(std::string_view path, std::string_view value);
+
+}  // namespace oceanid::routing

@@ -1,0 +1,36 @@
+#pragma once
+// The kernel's network configuration behind a narrow interface, so that the reconciler is tested
+// with a fake that keeps state (tests/fakes/fake_kernel.hpp). Everything but run_nft is synchronous
+// and short (one netlink round trip, tens of microseconds); all of it belongs to one thread.
+
+#include "gateway/base/error.hpp"
+#include "gateway/base/runtime/asio.hpp"
+#include "routing/core/diff.hpp"
+#include "routing/core/facts.hpp"
+
+#include <string>
+
+namespace oceanid::routing {
+
+class Kernel {
+ public:
+  Kernel() = default;
+  virtual ~Kernel() = default;
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+
+  // Rules and routes of protocol 131, all links, which of our nft tables exist. Leaves nft_text and
+  // sysctls empty.
+  virtual Result<Actual> read_actual() = 0;
+  // os_error tells: ENODEV and ENETDOWN mean that the device went away meanwhile.
+  virtual Result<void> apply(const NetlinkChange& change) = 0;
+  virtual Result<HostFacts> facts() = 0;
+  // `path` is below /proc/sys; not_found when it (or its device) does not exist.
+  virtual Result<std::string> read_sysctl(const std::string& path) = 0;
+  virtual Result<void> write_sysctl(const std::string& path, const std::string& value) = 0;
+  // Checks `text` against the kernel, then commits it in one transaction. The error carries nft's
+  // words.
+  virtual awaitable<Result<void>> run_nft(std::string text) = 0;
+};
+
+}  // namespace oceanid::routing

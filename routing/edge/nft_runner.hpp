@@ -1,0 +1,37 @@
+#pragma once
+// Runs the `nft` program as a child on the event loop: text on its standard input, its standard
+// error captured, never waited for in a blocking way. One child at a time is the caller's business
+// (the reconciler is serialised). The program is spawned and not linked because libnftables is
+// GPL-2 and its version follows the host's kernel tools.
+
+#include "gateway/base/error.hpp"
+#include "gateway/base/runtime/asio.hpp"
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace oceanid::routing {
+
+struct NftOptions {
+  std::string program = "nft";       // a bare name is searched in the sbin folders, then on PATH
+  std::chrono::seconds timeout{30};  // one child; then it is killed
+};
+
+class NftRunner {
+ public:
+  NftRunner(asio::any_io_executor executor, NftOptions options);
+
+  // `nft -c -f -` and, when the kernel agrees, `nft -f -`. Cancelling kills and reaps the child; a
+  // transaction is all or nothing. Errors: not_found (no program), timeout, invalid_argument (nft's
+  // words).
+  awaitable<Result<void>> apply(std::string text);
+
+ private:
+  awaitable<Result<void>> run(std::vector<std::string> arguments, const std::string& text);
+
+  asio::any_io_executor executor_;
+  NftOptions options_;
+};
+
+}  // namespace oceanid::routing

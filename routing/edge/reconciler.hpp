@@ -1,0 +1,80 @@
+#pragma once
+// Makes the kernel match a desired network state and takes all of it away again. Calls are
+// serialised; the object belongs to one thread. Nothing is trusted from memory but the text of the
+// nft tables: rules, routes, links and sysctls are read from the kernel on every call, so a crash
+// needs no repair.
+//
+//   apply: read -> diff -> steps, in order -> (on failure) the done steps backwards -> report
+//
+// Cancelling a call between two steps leaves a state that is closed by the order of the steps; the
+// next apply() completes it.
+//
+// Files in state_dir: sysctls.json (former values and boot id), applied.nft (text in force, for
+// `plan`), last_good.json (for `oceanid guard`). All written atomically, mode 0600.
+
+#include "gateway/base/error.hpp"
+#include "gateway/base/runtime/asio.hpp"
+#include "routing/core/diff.hpp"
+#include "routing/edge/kernel.hpp"
+#include "routing/edge/state_files.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace oceanid::routing {
+
+struct ApplyReport {
+  std::size_t changes = 0;  // steps that were carried out
+  bool nft = false;         // the nft program ran
+  std::chrono::microseconds took{0};
+  std::vector<std::string>
+      skipped;  // wanted but impossible now (device missing), one sentence each
+  std::vector<std::string> warnings;  // sysctls that could not be written and are not required
+};
+
+struct DownReport {
+  std::size_t changes = 0;
+  std::vector<std::string> kept;  // sysctls left as they are, and why
+};
+
+class Reconciler {
+ public:
+  // `kernel` must outlive the reconciler.
+  Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir);
+
+  awaitable<Result<ApplyReport>> apply(NetworkState desired);
+  awaitable<Result<std::string>> plan(NetworkState desired);  // changes nothing
+  // Rules, routes, nft tables, then sysctls that still hold what we wrote since this boot. Tunnel
+  // devices (and with them their MTU and addresses) belong to the tunnel side.
+  awaitable<Result<DownReport>> down();
+
+  Result<void> save_last_good(const NetworkState& state) const;
+  Result<NetworkState> load_last_good() const;  // not_found: nothing saved yet
+
+ private:
+  class Lock;
+  struct Run;
+  awaitable<Lock> lock();
+  Result<Actual> read(const NetworkState& desired);
+  awaitable<Result<void>> carry_out(const Changes& changes, Run& run);
+  awaitable<Result<void>> step(const Change& change, Run& run);
+  awaitable<Result<void>> replace_nft(const ReplaceNft& change);
+  Result<void> netlink_step(const NetlinkChange& change, Run& run);
+  Result<void> sysctl_step(const WriteSysctl& change, Run& run);
+  awaitable<std::string> roll_back(Run& run);
+  Result<void> remember_sysctls(const Changes& changes);
+  std::size_t restore_sysctls(const NetworkState& keep, std::vector<std::string>& kept);
+
+  asio::steady_timer turn_;  // never expires; cancelled when the one inside leaves
+  bool held_ = false;
+  Kernel& kernel_;
+  StateFiles files_;
+  std::optional<std::string> nft_text_;  // in force since our last commit
+  std::uint64_t nft_stamp_ = 0;          // of the tables after that commit
+};
+
+}  // namespace oceanid::routing
