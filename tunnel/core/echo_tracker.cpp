@@ -32,11 +32,17 @@ bool EchoTracker::on_reply(std::uint64_t nonce, Time now) {
   return true;
 }
 
-EchoState EchoTracker::check(Time now) {
-  if (state_ == EchoState::down || unanswered_ < down_after_) return state_;
+std::optional<EchoTracker::Time> EchoTracker::verdict_at() const {
+  if (state_ == EchoState::down || unanswered_ < down_after_) return std::nullopt;
+  // After a pause of our own the silence counts from our first question, not from the last answer.
   const Time quiet_since =
       last_reply_ ? std::max(*last_reply_, *first_unanswered_ - interval_) : *first_unanswered_;
-  if (now - quiet_since >= interval_ * down_after_) enter(EchoState::down, now);
+  return quiet_since + interval_ * down_after_;
+}
+
+EchoState EchoTracker::check(Time now) {
+  const auto verdict = verdict_at();
+  if (verdict && now >= *verdict) enter(EchoState::down, now);
   return state_;
 }
 

@@ -46,6 +46,8 @@ class EchoTracker {
   bool on_reply(std::uint64_t nonce, Time now);
   // Judges the silence. Call at least once an interval, before on_sent.
   EchoState check(Time now);
+  // When check() can come to "down" at the earliest, if nothing is heard; none while it cannot.
+  std::optional<Time> verdict_at() const;
 
   EchoState state() const { return state_; }
   std::optional<Duration> rtt() const { return smoothed_; }  // smoothed as in RFC 6298, gain 1/8

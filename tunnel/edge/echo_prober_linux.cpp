@@ -131,14 +131,14 @@ awaitable<void> EchoProber::run() {
   while (!stopping_) {
     take_answers();
     const auto now = EchoTracker::Clock::now();
+    tracker_.check(now);
     if (now >= next) {
-      tracker_.check(now);
       ask(now);
       // No burst to catch up after a pause.
       next = std::max(next + target_.interval, now + target_.interval / 2);
     }
     report();
-    timer_.expires_at(next);
+    timer_.expires_at(std::min(next, tracker_.verdict_at().value_or(next)));
     if (socket_.is_open())
       co_await (readable(socket_) || elapsed(timer_));
     else

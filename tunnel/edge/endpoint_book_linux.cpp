@@ -2,6 +2,8 @@
 #include "tunnel/edge/endpoint_book.hpp"
 #include "tunnel/edge/state_file.hpp"
 
+#include <algorithm>
+
 namespace oceanid::tunnel {
 namespace {
 
@@ -23,7 +25,8 @@ bool EndpointBook::remember(const std::string& name, std::vector<IpAddress> addr
   if (addresses.size() > max_book_addresses) addresses.resize(max_book_addresses);
   if (!book_.contains(name) && book_.size() >= max_book_names) return false;
   std::vector<IpAddress>& known = book_[name];
-  if (known == addresses) return false;
+  // Round-robin name servers turn the same addresses round; that is no news.
+  if (std::ranges::is_permutation(known, addresses)) return false;
   known = std::move(addresses);
   const auto written = write_file_atomically(path_, encode_book(book_), 0600);
   if (!written)

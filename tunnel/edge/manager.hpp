@@ -148,6 +148,7 @@ class TunnelManager {
   AsyncLock lock_;  // held while devices change
   asio::steady_timer wake_;
   bool replan_due_ = false;
+  bool poked_ = false;
   bool running_ = false;
   bool stopping_ = false;
   TaskGroup tasks_;

@@ -1,0 +1,338 @@
+#include "gateway/base/runtime/log.hpp"
+#include "tunnel/edge/key_store.hpp"
+#include "tunnel/edge/manager.hpp"
+
+#include <algorithm>
+
+namespace oceanid::tunnel {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto poll = 1s;  // no notification exists for WireGuard's state
+constexpr auto first_backoff = 200ms;
+constexpr auto longest_backoff = 10s;
+constexpr auto settled = 10s;  // a device that lived this long starts again without delay
+constexpr unsigned silent_snapshots = 3;  // a daemon that accepts and says nothing is replaced
+
+BackendOptions backend_options(const TunnelManager::Options& options,
+                               const TunnelSettings& settings) {
+  BackendOptions result;
+  result.wireguard_go = settings.wireguard_go;
+  result.run_dir = options.run_dir;
+  result.socket_dir = options.socket_dir;
+  return result;
+}
+
+awaitable<void> run_prober(std::shared_ptr<EchoProber> prober) {
+  co_await prober->run();
+}
+
+}  // namespace
+
+TunnelManager::TunnelManager(const asio::any_io_executor& executor, Options options)
+    : executor_(executor),
+      options_(std::move(options)),
+      book_(options_.state_dir + "/endpoints"),
+      responder_(executor),
+      lock_(executor),
+      wake_(executor),
+      tasks_(executor) {}
+
+Result<TunnelManager::Secrets> TunnelManager::load_secrets(const TunnelSettings& settings) const {
+  Secrets secrets;
+  auto key = settings.private_key_file
+                 ? load_private_key(*settings.private_key_file)
+                 : load_or_create_private_key(options_.state_dir + "/private.key");
+  if (!key) return std::unexpected(std::move(key.error()).context("tunnel.private_key_file"));
+  auto own = public_key_of(*key);
+  if (!own) return std::unexpected(std::move(own.error()));
+  secrets.private_key = *key;
+  secrets.public_key = *own;
+  for (const PeerSettings& peer : settings.peers) {
+    if (!peer.preshared_key_file) continue;
+    auto preshared = load_preshared_key(*peer.preshared_key_file);
+    if (!preshared)
+      return std::unexpected(
+          std::move(preshared.error()).context("preshared key of peer " + peer.name));
+    secrets.preshared_keys.emplace(peer.name, *preshared);
+  }
+  return secrets;
+}
+
+awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
+  const auto guard = co_await lock_.acquire();
+  auto secrets = load_secrets(wanted.settings);
+  if (!secrets) co_return std::unexpected(std::move(secrets.error()));
+  const bool same_backend = backend_ && wanted.settings.backend == wanted_.settings.backend &&
+                            wanted.settings.wireguard_go == wanted_.settings.wireguard_go;
+  if (!same_backend) {
+    auto chosen = choose_backend(wanted.settings.backend, executor_,
+                                 backend_options(options_, wanted.settings),
+                                 [this](const IfName& name) { lost(name, "wireguard-go ended"); });
+    if (!chosen) co_return std::unexpected(std::move(chosen.error()).context("tunnel.backend"));
+    if (backend_) co_await backend_->stop();
+    backend_ = std::move(*chosen);
+    for (auto& [name, device] : devices_)
+      device.applied = false;
+  }
+  wanted_ = std::move(wanted);
+  secrets_ = std::move(*secrets);
+  public_key_ = secrets_->public_key;
+  for (auto& [name, device] : devices_)
+    device.applied = false;  // keys may have changed
+  if (auto planned = replan(); !planned) co_return planned;
+  co_await remove_strays();
+  co_await converge();
+  if (!running_) {
+    running_ = true;
+    tasks_.spawn("tunnel maintenance", maintain());
+  }
+  co_return Result<void>();
+}
+
+ResolvedEndpoints TunnelManager::choose_endpoints() {
+  ResolvedEndpoints endpoints;
+  for (const PeerSettings& peer : wanted_.settings.peers) {
+    if (!peer.endpoint) continue;
+    std::vector<SocketAddress> candidates;
+    for (const IpAddress& address : book_.find(peer.endpoint->host))
+      candidates.push_back({address, peer.endpoint->port});
+    const std::string name = peer.endpoint->to_string();
+    const auto before = chosen_.find(name);
+    const auto current = before == chosen_.end() ? std::optional<SocketAddress>() : before->second;
+    if (const auto endpoint = choose_endpoint(candidates, current)) {
+      chosen_.insert_or_assign(name, *endpoint);
+      endpoints.emplace(peer.name, *endpoint);
+    }
+  }
+  return endpoints;
+}
+
+Result<void> TunnelManager::replan() {
+  replan_due_ = false;
+  PlanOptions plan_options;
+  plan_options.fwmark = wanted_.fwmark;
+  auto planned = plan(wanted_.settings, wanted_.exits, choose_endpoints(), secrets_->preshared_keys,
+                      plan_options);
+  if (!planned) return std::unexpected(std::move(planned.error()));
+  std::vector<IfName> names;
+  for (DesiredDevice& desired : *planned) {
+    names.push_back(desired.name);
+    Device& device = devices_[desired.name];
+    if (!(device.desired == desired)) {
+      device.desired = std::move(desired);
+      device.applied = false;
+      device.retry_at = {};
+    }
+    sync_prober(device);
+  }
+  std::erase_if(devices_, [&](auto& entry) {
+    if (std::ranges::find(names, entry.first) != names.end()) return false;
+    if (entry.second.prober) entry.second.prober->stop();
+    to_remove_.push_back(entry.first);
+    return true;
+  });
+  configure_responder();
+  return {};
+}
+
+void TunnelManager::sync_prober(Device& device) {
+  if (device.desired.hub) return;
+  const auto peer = std::ranges::find(wanted_.settings.peers, device.desired.peers.front().name,
+                                      &PeerSettings::name);
+  std::optional<EchoProber::Target> target;
+  for (const IpAddress& theirs : peer->addresses) {
+    const auto ours =
+        std::ranges::find(wanted_.settings.addresses, theirs.family(), &IpAddress::family);
+    if (target || ours == wanted_.settings.addresses.end()) continue;
+    target = EchoProber::Target{device.desired.name,
+                                *ours,
+                                {theirs, wanted_.settings.probe},
+                                wanted_.interval,
+                                wanted_.down_after};
+  }
+  if (device.prober && target && device.prober->target() == *target) return;
+  if (device.prober) device.prober->stop();
+  device.prober.reset();
+  if (!target) return;
+  device.prober = std::make_shared<EchoProber>(executor_, *target, [this] { publish(); });
+  tasks_.spawn("echo prober", run_prober(device.prober));
+}
+
+void TunnelManager::configure_responder() {
+  std::vector<IpAddress> peers;
+  for (const PeerSettings& peer : wanted_.settings.peers)
+    peers.insert(peers.end(), peer.addresses.begin(), peer.addresses.end());
+  const std::vector<IpAddress> own =
+      peers.empty() ? std::vector<IpAddress>() : wanted_.settings.addresses;
+  const auto configured = responder_.configure(own, wanted_.settings.probe, std::move(peers));
+  if (!configured) log::error("tunnel", configured.error().what);
+}
+
+awaitable<void> TunnelManager::remove_strays() {
+  for (const IfName& name : co_await backend_->existing())
+    if (!devices_.contains(name)) to_remove_.push_back(name);
+}
+
+awaitable<void> TunnelManager::converge() {
+  while (!to_remove_.empty()) {
+    const IfName name = to_remove_.back();
+    to_remove_.pop_back();
+    const auto removed = co_await backend_->remove(name);
+    if (removed)
+      log::info("tunnel", "removed a device", {{"device", name.str()}});
+    else
+      log::error("tunnel", removed.error().what, {{"device", name.str()}});
+  }
+  std::vector<IfName> names;  // the map may change during the waits below
+  for (const auto& [name, device] : devices_)
+    names.push_back(name);
+  for (const IfName& name : names) {
+    co_await converge_device(name);
+    co_await refresh(name);
+  }
+  publish();
+}
+
+awaitable<void> TunnelManager::converge_device(IfName name) {
+  const auto before = devices_.find(name);
+  if (before == devices_.end() || before->second.applied || Clock::now() < before->second.retry_at)
+    co_return;
+  const DesiredDevice desired = before->second.desired;
+  const auto ensured = co_await backend_->ensure(desired, secrets_->private_key);
+  const auto after = devices_.find(name);
+  if (after == devices_.end()) co_return;
+  Device& device = after->second;
+  if (!ensured) {
+    if (device.error != ensured.error().what)  // the same trouble every ten seconds is one line
+      log::error("tunnel", ensured.error().what, {{"device", name.str()}});
+    device.error = ensured.error().what;
+    postpone(device);
+    co_return;
+  }
+  device.applied = true;
+  device.applied_at = Clock::now();
+  device.error.clear();
+  device.failed_snapshots = 0;
+}
+
+awaitable<void> TunnelManager::refresh(IfName name) {
+  const auto before = devices_.find(name);
+  if (before == devices_.end() || !before->second.applied) co_return;
+  auto snapshot = co_await backend_->snapshot(name);
+  const auto after = devices_.find(name);
+  if (after == devices_.end()) co_return;
+  Device& device = after->second;
+  if (snapshot) {
+    device.snapshot = std::move(*snapshot);
+    device.failed_snapshots = 0;
+  } else if (snapshot.error().code == Errc::not_found) {
+    lost(name, "the device is gone");
+  } else if (++device.failed_snapshots >= silent_snapshots) {
+    lost(name, "the device does not answer");
+    to_remove_.push_back(name);  // ends the silent process; the next turn makes a new one
+  }
+}
+
+void TunnelManager::lost(const IfName& name, std::string why) {
+  const auto at = devices_.find(name);
+  if (at == devices_.end() || !at->second.applied) return;
+  Device& device = at->second;
+  log::warn("tunnel", "lost a device, making it again", {{"device", name.str()}, {"why", why}});
+  device.applied = false;
+  device.snapshot.reset();
+  device.error = std::move(why);
+  if (Clock::now() - device.applied_at >= settled) device.backoff = 0ms;
+  device.retry_at = Clock::now() + device.backoff;
+  device.backoff =
+      std::clamp<std::chrono::milliseconds>(device.backoff * 2, first_backoff, longest_backoff);
+  publish();
+  poke();
+}
+
+void TunnelManager::postpone(Device& device) {
+  device.backoff =
+      std::clamp<std::chrono::milliseconds>(device.backoff * 2, first_backoff, longest_backoff);
+  device.retry_at = Clock::now() + device.backoff;
+}
+
+TunnelManager::Clock::time_point TunnelManager::next_turn() const {
+  const auto now = Clock::now();
+  auto next = now + poll;
+  for (const auto& [name, device] : devices_)
+    if (!device.applied) next = std::min(next, std::max(device.retry_at, now));
+  return to_remove_.empty() && !poked_ ? next : now;
+}
+
+awaitable<void> TunnelManager::maintain() {
+  while (!stopping_) {
+    wake_.expires_at(next_turn());
+    auto [ec] = co_await wake_.async_wait(as_result);
+    static_cast<void>(ec);  // cancelled: poke()
+    if (stopping_) co_return;
+    const auto guard = co_await lock_.acquire();
+    poked_ = false;
+    if (replan_due_) {
+      if (const auto planned = replan(); !planned) log::error("tunnel", planned.error().what);
+    }
+    co_await converge();
+  }
+}
+
+void TunnelManager::poke() {
+  wake_.expires_at(Clock::now());
+}
+
+std::vector<std::string> TunnelManager::names_to_resolve() const {
+  std::vector<std::string> names;
+  for (const PeerSettings& peer : wanted_.settings.peers)
+    if (peer.endpoint && !IpAddress::parse(peer.endpoint->host))
+      names.push_back(peer.endpoint->host);
+  std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
+  return names;
+}
+
+void TunnelManager::set_resolved(const std::string& name, std::vector<IpAddress> addresses) {
+  // Only what we asked for: the answer comes from a process that talks to strangers.
+  const auto asked = names_to_resolve();
+  if (std::ranges::find(asked, name) == asked.end()) return;
+  if (!book_.remember(name, std::move(addresses))) return;
+  replan_due_ = true;
+  poke();
+}
+
+awaitable<Result<void>> TunnelManager::force_handshake(std::string peer) {
+  const auto guard = co_await lock_.acquire();
+  const IfName name = device_of_peer(peer);
+  const auto device = devices_.find(name);
+  if (device == devices_.end() || !device->second.applied)
+    co_return fail(Errc::not_found, "there is no tunnel that we dial to " + peer);
+  co_return co_await backend_->force_handshake(name,
+                                               device->second.desired.peers.front().public_key);
+}
+
+awaitable<void> TunnelManager::stop(bool keep_devices) {
+  stopping_ = true;
+  on_change_ = nullptr;
+  for (auto& [name, device] : devices_)
+    if (device.prober) device.prober->stop();
+  poke();
+  co_await responder_.stop();
+  co_await tasks_.stop();
+  if (!backend_) co_return;
+  if (!keep_devices)
+    for (const auto& [name, device] : devices_) {
+      const auto removed = co_await backend_->remove(name);
+      if (!removed) log::error("tunnel", removed.error().what, {{"device", name.str()}});
+    }
+  co_await backend_->stop();
+}
+
+awaitable<Result<void>> TunnelManager::remove_all() {
+  co_await stop(/*keep_devices=*/true);
+  co_return co_await remove_all_devices(executor_, backend_options(options_, wanted_.settings));
+}
+
+}  // namespace oceanid::tunnel

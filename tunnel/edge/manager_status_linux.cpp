@@ -1,0 +1,74 @@
+// What TunnelManager says about itself; what it does is in manager_linux.cpp.
+
+#include "tunnel/edge/manager.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace oceanid::tunnel {
+
+std::vector<SocketAddress> TunnelManager::peer_endpoints() const {
+  std::vector<SocketAddress> endpoints;
+  for (const auto& [name, device] : devices_)
+    for (const DesiredPeer& peer : device.desired.peers)
+      if (peer.endpoint) endpoints.push_back(*peer.endpoint);
+  return endpoints;
+}
+
+TunnelStatus TunnelManager::status_of(const Device& device) const {
+  TunnelStatus status;
+  status.device = device.desired.name;
+  status.hub = device.desired.hub;
+  if (backend_) status.backend = backend_->kind();
+  status.present = device.applied && device.snapshot.has_value();
+  status.mtu = device.desired.mtu;
+  status.error = device.error;
+  if (device.snapshot) status.listen_port = device.snapshot->listen_port;
+  const auto now = std::chrono::system_clock::now();
+  std::optional<PeerSnapshot> live;
+  for (const DesiredPeer& wanted : device.desired.peers) {
+    PeerStatus& peer = status.peers.emplace_back();
+    peer.name = wanted.name;
+    peer.public_key = wanted.public_key;
+    const PeerSnapshot* found =
+        device.snapshot ? device.snapshot->find(wanted.public_key) : nullptr;
+    if (!found) continue;
+    live = *found;
+    peer.endpoint = found->endpoint;
+    peer.rx_bytes = found->rx_bytes;
+    peer.tx_bytes = found->tx_bytes;
+    if (found->last_handshake)
+      peer.handshake_age = std::chrono::floor<std::chrono::seconds>(now - *found->last_handshake);
+  }
+  if (status.hub) return status;
+  const EchoResult echo = device.prober ? device.prober->result(Clock::now()) : EchoResult();
+  status.echo = echo.state;
+  status.rtt = echo.rtt;
+  status.proof = judge(live, echo, now);
+  return status;
+}
+
+std::vector<TunnelStatus> TunnelManager::status() const {
+  std::vector<TunnelStatus> result;
+  for (const auto& [name, device] : devices_)
+    result.push_back(status_of(device));
+  return result;
+}
+
+void TunnelManager::publish() {
+  std::vector<std::string> facts;
+  for (const TunnelStatus& status : this->status()) {
+    std::string fact = status.device.str() + (status.present ? " present " : " absent ") +
+                       std::to_string(status.mtu) +
+                       (status.proof.usable ? " usable " : " unusable ");
+    fact += to_string(status.echo);
+    for (const PeerStatus& peer : status.peers)
+      fact +=
+          " " + peer.name + (peer.endpoint && !status.hub ? "=" + peer.endpoint->to_string() : "");
+    facts.push_back(std::move(fact));
+  }
+  if (facts == published_) return;
+  published_ = std::move(facts);
+  if (on_change_) asio::post(executor_, on_change_);
+}
+
+}  // namespace oceanid::tunnel
