@@ -1,0 +1,3 @@
+"""placeholder"""
+USAGE=[]
+def apply(state, words): pass

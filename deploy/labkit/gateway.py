@@ -1,0 +1,208 @@
+"""oceanid on the lab's nodes: configuration, start, readiness, end."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import signal
+import time
+
+from labkit import plan
+from labkit.state import State
+from labkit.system import LabError, Process, enter_holder, end_all, run, spawn, wait_until
+
+CONFIG = "/etc/oceanid/oceanid.yaml"
+KEY = "/var/lib/oceanid/private.key"
+ADMIN_PORT = 2000
+
+
+def make_keys() -> dict[str, tuple[str, str]]:
+    """Node name -> (private, public)."""
+    keys = {}
+    for name in plan.NODES:
+        private = run(["wg", "genkey"]).strip()
+        keys[name] = (private, run(["wg", "pubkey"], stdin=private + "\n").strip())
+        if len(base64.b64decode(keys[name][1])) != 32:
+            raise LabError(f"wg pubkey gave an unusable key for {name}")
+    return keys
+
+
+def configuration(node: plan.Node, public_keys: dict[str, str]) -> str:
+    """oceanid.yaml of one node, by the roles of DESIGN section 4."""
+    peers = plan.EXITS.values() if not node.exit else plan.NODES.values()
+    parts = [f"node: {node.name}", "log: { level: info, format: json, access: true }",
+             _proxy(), _forwards(), _tunnel(node, public_keys, [peer for peer in peers if peer.name != node.name]),
+             _exits(node)]
+    if node.exit:
+        parts.append(_serve_exit(node))
+    parts.append(_routing(node))
+    return "\n".join(parts) + "\n"
+
+
+def _proxy() -> str:
+    servers = [plan.SERVICES["dns"].address4]
+    ranges = ", ".join(f'"{prefix}"' for prefix in plan.DOCUMENTATION)
+    return (f'proxy:\n  listeners:\n    - {{ bind: "[::]:{plan.PROXY_PORT}" }}\n'
+            f"  guard: {{ allow: [{ranges}] }}\n  dns: {{ servers: [{', '.join(servers)}] }}")
+
+
+def _forwards() -> str:
+    return (f'forwards:\n  - {{ name: warehouse, bind: "[::]:{plan.WAREHOUSE_PORT}", '
+            f'to: ["db.{plan.ZONE}:{plan.DATABASE_PORT}"], probe: postgres }}')
+
+
+def _tunnel(node: plan.Node, public_keys: dict[str, str], peers: list[plan.Node]) -> str:
+    lines = ["tunnel:", f"  listen: {plan.TUNNEL_PORT if node.exit else 'null'}", f"  address: [{node.tunnel4}]", "  peers:"]
+    for peer in peers:
+        lines += [f"    - name: {peer.name}", f'      public_key: "{public_keys[peer.name]}"',
+                  f"      address: [{peer.tunnel4}]", f"      networks: [{peer.pod_cidr}]"]
+        if peer.exit:
+            lines.append(f"      endpoint: {peer.name}.{plan.ZONE}:{plan.TUNNEL_PORT}")
+    return "\n".join(lines)
+
+
+def _exits(node: plan.Node) -> str:
+    lines = ["exits:"]
+    ordered = sorted(plan.EXITS.values(), key=lambda exit_node: exit_node.name != node.name)
+    for exit_node in ordered:
+        way = "self: true" if exit_node.name == node.name else f"peer: {exit_node.name}"
+        lines.append(f"  - {{ name: {exit_node.name}, {way}, address: [{exit_node.address4}] }}")
+    return "\n".join(lines)
+
+
+def _serve_exit(node: plan.Node) -> str:
+    # The lab's world lives in special-purpose ranges, which an exit refuses unless told: exactly the services' ones.
+    return (f"serve_exit:\n  uplink: eth0\n  address: [{node.address4}]\n"
+            f"  clients: [{plan.POD_RANGE}, {plan.TUNNEL_RANGE}]\n  allow: [192.0.2.0/24]")
+
+
+def _routing(node: plan.Node) -> str:
+    bypass = ", ".join((plan.POD_RANGE, plan.SERVICE_RANGE, plan.MESH_RANGE))
+    return f"routing:\n  sources: [{node.pod_cidr}]\n  interfaces: [cni0]\n  bypass: [{bypass}]"
+
+
+def install(state: State, keys: dict[str, tuple[str, str]]) -> None:
+    """Writes every node's private files through its holder's root."""
+    public = {name: pair[1] for name, pair in keys.items()}
+    for name, node in plan.NODES.items():
+        root = f"/proc/{state.holder(name)}/root"
+        _write(root + CONFIG, configuration(node, public), 0o644)
+        _write(root + KEY, keys[name][0] + "\n", 0o600)
+    state.values["public_keys"] = public
+    state.save()
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(fd, "w", encoding="ascii") as out:
+        out.write(text)
+    os.chmod(path, mode)
+
+
+def start(state: State, node: str) -> Process:
+    running = state.process(f"oceanid-{node}")
+    if running is not None and running.alive():
+        return running
+    program = state.values["options"].get("oceanid")
+    if not program:
+        raise LabError("this lab was brought up with --no-gateway")
+    holder = state.holder(node)
+    # What shells give: enough descriptors for a few thousand tunnels.
+    process = spawn([program, "run", "-c", CONFIG], state.log(f"oceanid-{node}"), enter=lambda: _enter_node(holder))
+    state.remember(f"oceanid-{node}", process)
+    return process
+
+
+def _enter_node(holder: int) -> None:
+    import resource
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    enter_holder(holder)
+
+
+def ask(state: State, node: str, path: str) -> tuple[int, str]:
+    """GET on the node's admin endpoint; (0, reason) when there is no answer."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        answer = "0 no answer"
+        try:
+            enter_holder(state.holder(node))
+            connection = http.client.HTTPConnection("127.0.0.1", ADMIN_PORT, timeout=2)
+            connection.request("GET", path)
+            response = connection.getresponse()
+            answer = f"{response.status} {response.read().decode(errors='replace')}"
+        except BaseException as error:  # the child ends here, whatever happens
+            answer = f"0 {error}"
+        os.write(writer, answer.encode()[:60000])
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        status, _, body = pipe.read().decode(errors="replace").partition(" ")
+    os.waitpid(pid, 0)
+    return int(status or 0), body
+
+
+def proven_paths(state: State, node: str) -> int:
+    status, body = ask(state, node, "/ready")
+    try:
+        return int(json.loads(body).get("readyConnections", 0)) if status else 0
+    except (ValueError, AttributeError):
+        return 0
+
+
+def await_ready(state: State, seconds: float, progress) -> None:
+    """Every node accepts connections, and has at least one proven way out."""
+    end = time.monotonic() + seconds
+    for node in plan.NODES:
+        process = state.process(f"oceanid-{node}")
+        last = "nothing yet"
+
+        def usable() -> bool:
+            nonlocal last
+            if not process.alive():
+                return True
+            status, last = ask(state, node, "/readyz")
+            return status == 200 and proven_paths(state, node) > 0
+        if not wait_until(usable, max(0.5, end - time.monotonic()), 0.1) or not process.alive():
+            raise LabError(f"oceanid on {node} {'is not ready' if process.alive() else 'has ended'}: {last.strip()[:200]}\n"
+                           f"{tail(state, node)}\nsee {state.log(f'oceanid-{node}')}")
+        progress(node)
+
+
+def tail(state: State, node: str, lines: int = 5) -> str:
+    try:
+        with open(state.log(f"oceanid-{node}"), encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-lines:]).rstrip()
+    except OSError:
+        return ""
+
+
+def processes(state: State, node: str) -> list[int]:
+    """The gateway's processes: everybody who runs the node's oceanid, and the helpers in its session."""
+    process = state.process(f"oceanid-{node}")
+    if process is None:
+        return []
+    program = os.path.realpath(state.values["options"]["oceanid"])
+    net = os.stat(f"/proc/{state.holder(node)}/ns/net").st_ino
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{entry}/ns/net").st_ino != net:
+                continue
+            if os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)") == program:
+                found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def stop(state: State, node: str, seconds: float = 10) -> None:
+    process = state.process(f"oceanid-{node}")
+    if process is not None:
+        process.send(signal.SIGCONT)
+        process.send(signal.SIGTERM)
+        process.wait_gone(seconds)
+    end_all(lambda: processes(state, node))
