@@ -34,6 +34,12 @@ if(OCEANID_SANITIZE)
   endif()
 endif()
 
+# Coverage of the libraries steers libFuzzer; without it only the target's own file would be seen.
+if(OCEANID_FUZZ)
+  target_compile_options(oceanid_build INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(oceanid_build INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # oceanid_library(NAME FOLDER [LIBS...]): one static library from every .cpp of a folder.
 # A folder is a library so that purity ("core" links neither Asio nor netlink) is proven by linking.
 function(oceanid_library name folder)

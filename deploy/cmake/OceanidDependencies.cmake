@@ -22,7 +22,7 @@ target_compile_definitions(oceanid_asio INTERFACE
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_BEAST_SEPARATE_COMPILATION)
 
 # wireguard-embeddable is compiled from the source that Debian's wireguard-tools package ships
-# (LGPL-2.1+, so a shared library of its own that a user can replace).
+# (LGPL-2.1+: a library of its own, and relinkable, since all of our source comes with this build).
 set(WG_EMBEDDABLE_DIR "/usr/share/doc/wireguard-tools/examples/embeddable-wg-library"
     CACHE PATH "Folder with wireguard.c and wireguard.h")
 if(NOT EXISTS "${WG_EMBEDDABLE_DIR}/wireguard.c")
@@ -33,8 +33,6 @@ if(NOT EXISTS "${WG_EMBEDDABLE_DIR}/wireguard.c")
     "dpkg -x wireguard-tools_*.deb wgt, then configure with "
     "-DWG_EMBEDDABLE_DIR=$PWD/wgt/usr/share/doc/wireguard-tools/examples/embeddable-wg-library")
 endif()
-add_library(wg_embeddable SHARED "${WG_EMBEDDABLE_DIR}/wireguard.c")
+add_library(wg_embeddable STATIC "${WG_EMBEDDABLE_DIR}/wireguard.c")
 target_include_directories(wg_embeddable SYSTEM PUBLIC "${WG_EMBEDDABLE_DIR}")
 target_compile_options(wg_embeddable PRIVATE -std=gnu99 -w)
-set_target_properties(wg_embeddable PROPERTIES OUTPUT_NAME oceanid-wg-embeddable)
-install(TARGETS wg_embeddable LIBRARY DESTINATION lib/oceanid)

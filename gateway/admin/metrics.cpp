@@ -1,0 +1,144 @@
+// /metrics: the numbers of View as Prometheus families. prometheus-cpp serialises; the values are built
+// fresh for each scrape from the snapshots, so there is no second copy to keep in step.
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "gateway/admin/handlers.hpp"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+namespace oceanid::admin {
+namespace {
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+class Families {
+ public:
+  void counter(std::string name, std::string help) {
+    start(std::move(name), std::move(help), prometheus::MetricType::Counter);
+  }
+  void gauge(std::string name, std::string help) {
+    start(std::move(name), std::move(help), prometheus::MetricType::Gauge);
+  }
+  void value(double number, const Labels& labels = {}) {
+    auto& metric = add(labels);
+    if (families_.back().type == prometheus::MetricType::Counter)
+      metric.counter.value = number;
+    else
+      metric.gauge.value = number;
+  }
+  void histogram(std::string name, std::string help, const proxy::Histogram& histogram) {
+    start(std::move(name), std::move(help), prometheus::MetricType::Histogram);
+    auto& out = add({}).histogram;
+    std::uint64_t cumulative = 0;
+    for (std::size_t i = 0; i < histogram.counts().size(); ++i) {
+      cumulative += histogram.counts()[i];
+      prometheus::ClientMetric::Bucket bucket;
+      bucket.cumulative_count = cumulative;
+      bucket.upper_bound = i < proxy::Histogram::bounds.size()
+                               ? proxy::Histogram::bounds[i]
+                               : std::numeric_limits<double>::infinity();
+      out.bucket.push_back(bucket);
+    }
+    out.sample_count = cumulative;
+    out.sample_sum = histogram.sum();
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+ private:
+  void start(std::string name, std::string help, prometheus::MetricType type) {
+    auto& family = families_.emplace_back();
+    family.name = std::move(name);
+    family.help = std::move(help);
+    family.type = type;
+  }
+  prometheus::ClientMetric& add(const Labels& labels) {
+    auto& metric = families_.back().metric.emplace_back();
+    for (const auto& [name, value] : labels) {
+      auto& label = metric.label.emplace_back();
+      label.name = name;
+      label.value = value;
+    }
+    return metric;
+  }
+  std::vector<prometheus::MetricFamily> families_;
+};
+
+double number(std::uint64_t value) { return static_cast<double>(value); }
+
+void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
+  out.counter("oceanid_proxy_requests_total", "Requests and tunnels by how they ended");
+  for (const auto& [key, count] : proxy.requests)
+    out.value(number(count), {{"outcome", key.first}, {"role", key.second}});
+  out.gauge("oceanid_proxy_tunnels_open", "Tunnels open now");
+  out.value(number(proxy.tunnels_open));
+  out.counter("oceanid_proxy_bytes_total", "Bytes relayed, counted while tunnels live");
+  out.value(number(proxy.bytes_up), {{"direction", "up"}});
+  out.value(number(proxy.bytes_down), {{"direction", "down"}});
+  out.histogram("oceanid_proxy_dns_seconds", "Name resolution", proxy.dns_seconds);
+  out.histogram("oceanid_proxy_connect_seconds", "Connecting to the destination",
+                proxy.connect_seconds);
+  out.histogram("oceanid_proxy_first_byte_seconds", "From the request to the destination's first byte",
+                proxy.first_byte_seconds);
+  out.counter("oceanid_proxy_guard_denied_total", "Destinations refused by the address guard");
+  for (const auto& [range, count] : proxy.guard_denied) out.value(number(count), {{"range", range}});
+  out.counter("oceanid_proxy_shed_total", "Requests refused to protect what runs");
+  for (const auto& [reason, count] : proxy.shed) out.value(number(count), {{"reason", reason}});
+  out.gauge("oceanid_forward_connections_open", "Connections open now through a forward");
+  for (const auto& [name, open] : proxy.forward_open) out.value(number(open), {{"forward", name}});
+}
+
+void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {
+  out.gauge("oceanid_exit_state", "1 for the state that the exit is in");
+  for (const auto& exit : gateway.exits)
+    for (const auto* state : {"up", "down"})
+      out.value(exit.state == state ? 1 : 0, {{"exit", exit.name}, {"state", state}});
+  out.gauge("oceanid_exit_current", "1 for the exit that carries the traffic");
+  for (const auto& exit : gateway.exits) out.value(exit.current ? 1 : 0, {{"exit", exit.name}});
+  out.gauge("oceanid_exit_rtt_seconds", "Round trip inside the tunnel");
+  for (const auto& exit : gateway.exits)
+    if (exit.rtt_seconds) out.value(*exit.rtt_seconds, {{"exit", exit.name}});
+  out.counter("oceanid_failovers_total", "Switches of the current exit");
+  for (const auto& one : gateway.failovers)
+    out.value(number(one.count), {{"from", one.from}, {"to", one.to}, {"reason", one.reason}});
+}
+
+void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
+  out.gauge("oceanid_tunnel_mtu_bytes", "MTU in force inside the tunnel");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.mtu > 0) out.value(tunnel.mtu, {{"peer", tunnel.peer}});
+  out.gauge("oceanid_tunnel_handshake_age_seconds", "Since the last WireGuard handshake");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.handshake_age_seconds)
+      out.value(*tunnel.handshake_age_seconds, {{"peer", tunnel.peer}, {"device", tunnel.device}});
+  out.gauge("oceanid_tunnel_transport", "1 for the transport in use");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.device != "oc-hub")
+      out.value(tunnel.present ? 1 : 0, {{"peer", tunnel.peer}, {"transport", "udp"}});
+}
+
+}  // namespace
+
+std::string metrics_text(const View& view) {
+  Families out;
+  proxy_families(out, view.proxy);
+  exit_families(out, view.gateway);
+  tunnel_families(out, view.gateway);
+  const auto& routing = view.gateway.routing;
+  out.counter("oceanid_routing_leaks_blocked_total", "Packets that the kill switch stopped");
+  out.value(number(routing.leaks_blocked));
+  out.gauge("oceanid_routing_in_force", "1 when the last plan stands in the kernel");
+  out.value(routing.in_force ? 1 : 0);
+  out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");
+  out.value(routing.last_apply_seconds);
+  out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");
+  out.value(number(view.gateway.worker_restarts));
+  out.gauge("oceanid_build_info", "Always 1");
+  out.value(1, {{"version", view.gateway.version}});
+  return out.text();
+}
+
+}  // namespace oceanid::admin

@@ -1,0 +1,134 @@
+#include "gateway/cli/cli.hpp"
+
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "gateway/cli/commands.hpp"
+#include "gateway/process/launcher.hpp"
+#include "gateway/process/worker.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace oceanid::cli {
+namespace {
+
+// Commands of the contract whose feature is not part of this version: they say so instead of failing
+// like a typing error.
+struct Later {
+  const char* name;
+  const char* what;
+};
+constexpr Later later_commands[] = {
+    {"explain", "the matched rule, addresses and exit for a destination"},
+    {"confirm", "keep a probationary change"},
+    {"connections", "list or end live tunnels"},
+    {"import", "import another proxy's access list"},
+    {"policy", "suggest an access list from what was reached"},
+    {"mtu", "path MTU to a host or peer, layer by layer"},
+    {"drill", "break the current exit on purpose and measure"},
+    {"bench", "measure throughput, latency and failover"},
+};
+
+void add_file_option(CLI::App& command, Options& options) {
+  command.add_option("-c,--config", options.config_file, "configuration file")->option_text("FILE");
+}
+
+void add_socket_option(CLI::App& command, Options& options) {
+  command.add_option("--socket", options.socket, "control socket of the running gateway")
+      ->option_text("PATH");
+}
+
+struct Built {
+  CLI::App app{"oceanid: egress gateway (CONNECT proxy, forwards, routing, WireGuard tunnels)",
+               "oceanid"};
+  Options options;
+  int exit_code = exit_usage;
+};
+
+template <typename Command>
+CLI::App* add(Built& built, const char* name, const char* help, Command command) {
+  auto* sub = built.app.add_subcommand(name, help);
+  sub->callback([&built, command] { built.exit_code = command(built.options); });
+  return sub;
+}
+
+void add_keys(Built& built) {
+  auto* keys = built.app.add_subcommand("keys", "WireGuard keys: new, public");
+  keys->require_subcommand(1);
+  auto* fresh = keys->add_subcommand("new", "print a new private key");
+  fresh->callback([&built] { built.exit_code = keys_new(built.options); });
+  auto* shown = keys->add_subcommand(
+      "public", "print this node's public key (its private key is created when missing)");
+  add_file_option(*shown, built.options);
+  shown->add_flag("--stdin", built.options.from_stdin, "of the private key on standard input");
+  shown->callback([&built] { built.exit_code = keys_public(built.options); });
+  auto* rotate = keys->add_subcommand("rotate", "not available in this version");
+  rotate->callback([&built] { built.exit_code = not_available("keys rotate"); });
+}
+
+void add_commands(Built& built) {
+  auto& options = built.options;
+  auto* run = add(built, "run", "run the gateway (no file: a plain CONNECT proxy on :3128)", run_gateway);
+  add_file_option(*run, options);
+  auto* check = add(built, "check", "validate a configuration; every error with its place", check_file);
+  add_file_option(*check, options);
+  check->add_flag("--json", options.json, "machine-readable");
+  auto* plan = add(built, "plan", "what run would change in the kernel; changes nothing", show_plan);
+  add_file_option(*plan, options);
+  auto* status = add(built, "status", "exits, tunnels, traffic, events, one diagnosis", show_status);
+  add_file_option(*status, options);
+  add_socket_option(*status, options);
+  status->add_flag("--json", options.json, "machine-readable");
+  status->add_flag("--watch", options.watch, "again every second");
+  auto* reload = add(built, "reload", "apply the configuration file again", reload_gateway);
+  add_file_option(*reload, options);
+  add_socket_option(*reload, options);
+  auto* drain = add(built, "drain", "stop accepting, finish what runs, exit", drain_gateway);
+  add_file_option(*drain, options);
+  add_socket_option(*drain, options);
+  auto* guard = add(built, "guard", "install the kill switch of the last good configuration", install_guard);
+  add_file_option(*guard, options);
+  auto* down = add(built, "down", "remove every trace from the kernel", take_down);
+  add_file_option(*down, options);
+  add_socket_option(*down, options);
+  auto* env = add(built, "env", "the proxy environment block for pods", print_env);
+  add_file_option(*env, options);
+  env->add_flag("--k8s", options.kubernetes, "as a Kubernetes container's env list");
+  env->add_flag("--shell", options.shell, "as shell exports (the default)");
+  env->add_option("--proxy", options.proxy_url, "address of the proxy as pods reach it")
+      ->option_text("URL");
+  add_keys(built);
+  for (const auto& later : later_commands) {
+    auto* sub = built.app.add_subcommand(later.name, std::string(later.what) +
+                                                         " (not available in this version)");
+    sub->allow_extras();
+    sub->callback([&built, name = std::string(later.name)] { built.exit_code = not_available(name); });
+  }
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  // Not a command for people: how the launcher executes a worker.
+  if (argc == 3 && std::string_view(argv[1]) == process::worker_command)
+    return process::worker_main(UniqueFd(process::worker_channel_fd),
+                                std::string_view(argv[2]) == "root");
+  Built built;
+  built.app.require_subcommand(1);
+  built.app.set_version_flag("--version", std::string("oceanid ") + version());
+  add_commands(built);
+  try {
+    built.app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {  // CLI11 speaks in exceptions; they end here
+    return built.app.exit(e) == 0 ? exit_ok : exit_usage;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "oceanid: {}\n", e.what());
+    return exit_failed;
+  }
+  return built.exit_code;
+}
+
+}  // namespace oceanid::cli

@@ -1,0 +1,45 @@
+#pragma once
+// One function per command; each returns the exit code and prints for a human, or JSON on request.
+
+#include <optional>
+#include <string>
+
+#include "gateway/config/config.hpp"
+
+namespace oceanid::cli {
+
+inline constexpr int exit_ok = 0;
+inline constexpr int exit_failed = 1;
+inline constexpr int exit_usage = 2;  // usage or configuration
+
+struct Options {
+  std::string config_file;  // empty: the embedded default
+  std::string socket;       // empty: RUN_DIR/control.sock
+  std::string proxy_url;
+  bool json = false;
+  bool watch = false;
+  bool kubernetes = false;
+  bool shell = false;
+  bool from_stdin = false;
+};
+
+const char* version();
+
+int run_gateway(const Options& options);
+int check_file(const Options& options);
+int show_plan(const Options& options);
+int show_status(const Options& options);
+int reload_gateway(const Options& options);
+int drain_gateway(const Options& options);
+int install_guard(const Options& options);
+int take_down(const Options& options);
+int print_env(const Options& options);
+int keys_new(const Options& options);
+int keys_public(const Options& options);
+int not_available(const std::string& command);
+
+// Reads and validates the configuration that `options` names; prints every problem. None: exit code 2.
+std::optional<Config> load_or_complain(const Options& options);
+std::optional<std::string> control_socket_path(const Options& options);
+
+}  // namespace oceanid::cli

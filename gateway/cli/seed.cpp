@@ -1,2 +1,0 @@
-#include "gateway/cli/cli.hpp"
-namespace oceanid::cli { int run(int, char**) { return 2; } }

@@ -1,0 +1,83 @@
+#include "gateway/cli/status_text.hpp"
+
+#include <array>
+#include <cstddef>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace oceanid::cli {
+namespace {
+
+std::string join(const std::vector<IpAddress>& addresses) {
+  std::string out;
+  for (const auto& address : addresses) {
+    if (!out.empty()) out += ", ";
+    out += address.to_string();
+  }
+  return out;
+}
+
+std::string milliseconds(const std::optional<double>& seconds) {
+  return seconds ? fmt::format("{:.1f} ms", *seconds * 1000) : std::string("-");
+}
+
+std::string age(const std::optional<double>& seconds) {
+  return seconds ? fmt::format("{:.0f} s", *seconds) : std::string("never");
+}
+
+}  // namespace
+
+std::string human_bytes(std::uint64_t bytes) {
+  constexpr std::array<const char*, 5> units = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < units.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
+}
+
+std::string status_text(const ipc::GatewaySnapshot& snapshot) {
+  std::string out;
+  auto print = std::back_inserter(out);
+  fmt::format_to(print, "{}\n\n", snapshot.diagnosis);
+  fmt::format_to(print, "node {}   oceanid {}   since {}   configuration {}\n", snapshot.node,
+                 snapshot.version, snapshot.started, snapshot.generation);
+  if (!snapshot.configuration_error.empty())
+    fmt::format_to(print, "last reload refused: {}\n", snapshot.configuration_error);
+  fmt::format_to(print, "proxy: {}, {} tunnels open, {} requests, {} up, {} down, {} worker restarts\n",
+                 snapshot.worker_ready ? "accepting" : "worker not ready", snapshot.proxy.tunnels_open,
+                 snapshot.proxy.requests, human_bytes(snapshot.proxy.bytes_up),
+                 human_bytes(snapshot.proxy.bytes_down), snapshot.worker_restarts);
+  if (snapshot.routing.enabled)
+    fmt::format_to(print, "routing: {}, last change {:.1f} ms, {} leaks blocked\n",
+                   snapshot.routing.in_force ? "in force" : "NOT in force: " + snapshot.routing.error,
+                   snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked);
+  if (!snapshot.exits.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<10} {:<6} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
+                   "DEVICE", "RTT", "SEEN AS");
+    for (const auto& exit : snapshot.exits)
+      fmt::format_to(print, "{} {:<12} {:<10} {:<6} {:<12} {:<10} {}{}\n", exit.current ? "*" : " ",
+                     exit.name, exit.kind, exit.state, exit.device, milliseconds(exit.rtt_seconds),
+                     join(exit.addresses), exit.state == "up" ? "" : "  " + exit.reason);
+  }
+  if (!snapshot.tunnels.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", "TUNNEL", "DEVICE",
+                   "BACKEND", "MTU", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT");
+    for (const auto& tunnel : snapshot.tunnels)
+      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", tunnel.peer,
+                     tunnel.device, tunnel.present ? tunnel.backend : "absent", tunnel.mtu,
+                     age(tunnel.handshake_age_seconds), human_bytes(tunnel.rx_bytes),
+                     human_bytes(tunnel.tx_bytes), tunnel.endpoint);
+  }
+  if (!snapshot.events.empty()) {
+    fmt::format_to(print, "\nlast events\n");
+    for (const auto& event : snapshot.events)
+      fmt::format_to(print, "  {}  {:<8} {}\n", event.time, event.area, event.text);
+  }
+  return out;
+}
+
+}  // namespace oceanid::cli

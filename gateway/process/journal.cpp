@@ -1,0 +1,21 @@
+#include "gateway/process/journal.hpp"
+
+#include <chrono>
+
+#include "gateway/base/json_text.hpp"
+#include "gateway/base/runtime/log.hpp"
+
+namespace oceanid::process {
+
+std::string now_text() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return format_utc(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+void Journal::add(const std::string& area, const std::string& text) {
+  log::info(area, text);
+  events_.push_back({now_text(), area, text});
+  if (events_.size() > kept) events_.pop_front();
+}
+
+}  // namespace oceanid::process

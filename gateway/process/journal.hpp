@@ -1,0 +1,24 @@
+#pragma once
+// The last events in the operator's words, newest last, bounded; each is logged as well.
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "gateway/ipc/snapshot.hpp"
+
+namespace oceanid::process {
+
+class Journal {
+ public:
+  void add(const std::string& area, const std::string& text);
+  std::vector<ipc::EventView> latest() const { return {events_.begin(), events_.end()}; }
+
+ private:
+  static constexpr std::size_t kept = 20;
+  std::deque<ipc::EventView> events_;
+};
+
+std::string now_text();
+
+}  // namespace oceanid::process

@@ -1,0 +1,159 @@
+#include "gateway/process/listeners.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace oceanid::process {
+namespace {
+
+constexpr int accept_backlog = 4096;  // capped by net.core.somaxconn; holds connections over a restart
+constexpr int first_inherited_fd = 3;
+constexpr std::string_view store_prefix = "oceanid.";
+
+socklen_t fill(const SocketAddress& from, sockaddr_storage& out) {
+  std::memset(&out, 0, sizeof out);
+  if (from.address.is_v4()) {
+    sockaddr_in four{};
+    four.sin_family = AF_INET;
+    four.sin_port = htons(from.port);
+    std::memcpy(&four.sin_addr, from.address.bytes().data(), 4);
+    std::memcpy(&out, &four, sizeof four);
+    return sizeof four;
+  }
+  sockaddr_in6 six{};
+  six.sin6_family = AF_INET6;
+  six.sin6_port = htons(from.port);
+  std::memcpy(&six.sin6_addr, from.address.bytes().data(), 16);
+  std::memcpy(&out, &six, sizeof six);
+  return sizeof six;
+}
+
+Result<UniqueFd> open_socket(const WantedListener& wanted) {
+  const auto where = fmt::format("listen on {}", wanted.bind.to_string());
+  const int family = wanted.bind.address.is_v4() ? AF_INET : AF_INET6;
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno(where);
+  const int on = 1;
+  const int off = 0;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
+    return fail_errno(where + " (SO_REUSEPORT)");
+  // [::] means both families, as users expect; a literal IPv6 address means itself.
+  if (family == AF_INET6) {
+    const int only = wanted.bind.address.is_unspecified() ? off : on;
+    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+  }
+  sockaddr_storage address{};
+  const socklen_t size = fill(wanted.bind, address);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) {
+    const int why = errno;
+    auto failed = fail_errno(where, why);
+    if (why == EADDRINUSE) failed.error().what += "; another program holds the port";
+    if (why == EACCES)
+      failed.error().what += "; ports below 1024 need CAP_NET_BIND_SERVICE when the gateway starts";
+    return failed;
+  }
+  if (::listen(fd.get(), accept_backlog) != 0) return fail_errno(where);
+  return fd;
+}
+
+std::uint32_t environment_number(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return 0;
+  const auto number = parse_decimal(text, 1'000'000);
+  return number ? static_cast<std::uint32_t>(*number) : 0;
+}
+
+bool is_listening_socket(int fd) {
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 1;
+}
+
+}  // namespace
+
+std::string store_name(const std::string& key) {
+  std::string out(store_prefix);
+  for (const char c : key) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return out;
+}
+
+std::string key_of_store_name(const std::string& name) {
+  if (!name.starts_with(store_prefix)) return {};
+  const std::string_view hex = std::string_view(name).substr(store_prefix.size());
+  if (hex.size() % 2 != 0) return {};
+  std::string out;
+  for (std::size_t i = 0; i < hex.size(); i += 2) {
+    unsigned value = 0;
+    const auto [end, ec] = std::from_chars(hex.data() + i, hex.data() + i + 2, value, 16);
+    if (ec != std::errc() || end != hex.data() + i + 2) return {};
+    out += static_cast<char>(value);
+  }
+  return out;
+}
+
+std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t cores) {
+  std::vector<WantedListener> out;
+  const auto add = [&](std::string_view kind, const SocketAddress& bind, std::uint32_t count) {
+    for (std::uint32_t core = 0; core < count; ++core) {
+      WantedListener wanted;
+      wanted.tag.kind = kind;
+      wanted.tag.bind = bind.to_string();
+      wanted.tag.core = core;
+      wanted.tag.key = fmt::format("{} {} #{}", kind, bind.to_string(), core);
+      wanted.bind = bind;
+      out.push_back(std::move(wanted));
+    }
+  };
+  for (const auto& listener : config.proxy.listeners) add("proxy", listener.bind, cores);
+  for (const auto& forward : config.forwards) add("forward", forward.bind, cores);
+  add("admin", config.admin_bind, 1);
+  return out;
+}
+
+void ListenerSet::adopt_inherited() {
+  if (environment_number("LISTEN_PID") != static_cast<std::uint32_t>(::getpid())) return;
+  const std::uint32_t count = environment_number("LISTEN_FDS");
+  std::string names = std::getenv("LISTEN_FDNAMES") == nullptr ? "" : std::getenv("LISTEN_FDNAMES");
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto colon = names.find(':');
+    const std::string key = key_of_store_name(names.substr(0, colon));
+    names = colon == std::string::npos ? std::string() : names.substr(colon + 1);
+    UniqueFd fd(first_inherited_fd + static_cast<int>(i));
+    ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+    if (!key.empty() && is_listening_socket(fd.get())) sockets_.insert_or_assign(key, std::move(fd));
+  }
+  for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) ::unsetenv(name);
+}
+
+Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
+  std::map<std::string, UniqueFd> fresh;
+  for (const auto& one : wanted) {
+    if (sockets_.contains(one.tag.key)) continue;
+    auto fd = open_socket(one);
+    if (!fd) return std::unexpected(std::move(fd.error()));
+    fresh.insert_or_assign(one.tag.key, std::move(*fd));
+  }
+  sockets_.merge(fresh);
+  return {};
+}
+
+void ListenerSet::retain(const std::vector<WantedListener>& wanted) {
+  std::set<std::string> keys;
+  for (const auto& one : wanted) keys.insert(one.tag.key);
+  std::erase_if(sockets_, [&](const auto& entry) { return !keys.contains(entry.first); });
+}
+
+}  // namespace oceanid::process

@@ -1,0 +1,254 @@
+#include "gateway/process/netd.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/handlers.hpp"
+#include "gateway/base/runtime/log.hpp"
+#include "gateway/process/logging.hpp"
+#include "gateway/process/run.hpp"
+#include "gateway/process/secret_files.hpp"
+#include "gateway/process/state_files.hpp"
+
+#include <sched.h>
+
+namespace oceanid::process {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto tick_interval = 1s;
+constexpr auto drain_margin = 5s;  // beyond timeouts.drain, for the worker's own goodbye
+
+}  // namespace
+
+std::uint32_t core_count(const Config& config) {
+  if (config.proxy.workers > 0) return config.proxy.workers;
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  if (::sched_getaffinity(0, sizeof usable, &usable) == 0)
+    return static_cast<std::uint32_t>(std::max(1, CPU_COUNT(&usable)));
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
+           bool privileged)
+    : io_(io),
+      loaded_(std::move(loaded)),
+      listeners_(std::move(listeners)),
+      privileged_(privileged),
+      network_(io, *loaded_.config,
+               {.exits_changed = [this](const ExitTable& exits) { worker_.send_exits(exits); },
+                .event = [this](const std::string& area,
+                                const std::string& text) { journal_.add(area, text); }}),
+      worker_(io, std::move(launcher), listeners_,
+              {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
+               .counters = [this](const ipc::Counters& c) { counters_ = c; },
+               .ready =
+                   [this](const ipc::Ready& ready) {
+                     log::info("gateway", "accepting",
+                               {{"configuration", std::to_string(ready.generation)}});
+                     manager_.ready(admin::diagnose(snapshot()));
+                   },
+               .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
+      control_(io, [this](std::string name) { return command(std::move(name)); }),
+      signals_(io, SIGTERM, SIGINT, SIGHUP),
+      tasks_(io.get_executor()),
+      started_(now_text()),
+      cores_(core_count(*loaded_.config)) {
+  signals_.add(SIGUSR2);
+}
+
+void Netd::start() {
+  tasks_.spawn("netd", run());
+  tasks_.spawn("signals", signals());
+}
+
+awaitable<void> Netd::run() {
+  const Config& config = *loaded_.config;
+  connector_id_ = load_or_create_connector_id(config.state_dir);
+  if (config.run_dir) {
+    const auto path = *config.run_dir + "/" + std::string(control_socket_name);
+    auto opened = ensure_folder(*config.run_dir, 0750);
+    if (opened) opened = control_.open(path);
+    if (!opened && opened.error().code == Errc::already_exists) {
+      log::error("gateway", opened.error().what);
+      exit_code_ = 1;
+      io_.stop();
+      co_return;
+    }
+    if (!opened)
+      log::warn("gateway", "no control socket: status, reload and drain are not available",
+                {{"error", opened.error().what}});
+  } else {
+    log::warn("gateway", "no run_dir: there is no control socket for status, reload and drain");
+  }
+  if (auto up = co_await network_.start(); !up) {
+    // The closed state stands; the proxy answers with the reason while we go on trying.
+    log::error("routing", "the network state could not be brought up; trying again",
+               {{"error", up.error().what}});
+  }
+  auto for_worker = worker_configuration(loaded_);
+  if (!for_worker) {
+    log::error("gateway", for_worker.error().what);
+    exit_code_ = 1;
+    io_.stop();
+    co_return;
+  }
+  worker_.start(std::move(*for_worker));
+  worker_.send_exits(network_.exits());
+  worker_.request_names(network_.endpoint_names());
+  store_listeners();
+  tasks_.spawn("tick", tick());
+}
+
+awaitable<void> Netd::tick() {
+  for (;;) {
+    co_await sleep_for(tick_interval);
+    worker_.send_snapshot(snapshot());
+  }
+}
+
+awaitable<void> Netd::signals() {
+  for (;;) {
+    auto [ec, number] = co_await signals_.async_wait(as_result);
+    if (ec) co_return;
+    if (number == SIGHUP) {
+      auto done = co_await reload();
+      static_cast<void>(done.has_value());  // reload() has logged either way
+    } else if (number == SIGUSR2) {
+      upgrade_ = true;
+      tasks_.spawn("upgrade", shut_down("replacing this process by the binary on disk"));
+    } else if (stopping_) {
+      log::warn("gateway", "second signal: not waiting for open connections");
+      io_.stop();
+    } else {
+      tasks_.spawn("shutdown", shut_down(fmt::format("signal {}", number)));
+    }
+  }
+}
+
+awaitable<Result<boost::json::value>> Netd::command(std::string name) {
+  if (name == "status") co_return boost::json::value_from(snapshot());
+  if (name == "down") co_return co_await down();
+  if (name == "drain") {
+    tasks_.spawn("shutdown", shut_down("asked to drain"));
+    co_return "draining: no new connections; this process ends when the last one has";
+  }
+  if (name == "reload") {
+    auto done = co_await reload();
+    if (!done) co_return std::unexpected(std::move(done.error()));
+    co_return boost::json::value(*done);
+  }
+  co_return fail(Errc::invalid_argument,
+                 fmt::format("unknown command \"{}\"; there are status, reload, drain, down", name));
+}
+
+awaitable<Result<boost::json::value>> Netd::down() {
+  auto removed = co_await network_.down();
+  if (!removed) co_return std::unexpected(std::move(removed.error()));
+  tasks_.spawn("shutdown", shut_down("asked to take everything down"));
+  co_return boost::json::value(*removed);
+}
+
+awaitable<Result<std::string>> Netd::reload() {
+  if (reloading_ || stopping_)
+    co_return fail(Errc::already_exists, "another reload, or the end, is under way");
+  reloading_ = true;
+  manager_.reloading();
+  LoadedConfig fresh = load_config(loaded_.text.empty() ? std::string() : loaded_.file);
+  Result<void> done = {};
+  if (!fresh.config) {
+    std::string all;
+    for (const auto& problem : fresh.problems) all += problem.to_string(fresh.file) + "\n";
+    done = fail(Errc::invalid_argument, all);
+  }
+  if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
+  if (done) done = listeners_.open(wanted_listeners(*fresh.config, cores_));
+  if (done) done = co_await network_.reconfigure(*fresh.config);
+  reloading_ = false;
+  if (!done) {
+    listeners_.retain(wanted_listeners(*loaded_.config, cores_));
+    configuration_error_ = done.error().what;
+    log::error("gateway", "reload refused; what runs goes on", {{"error", configuration_error_}});
+    journal_.add("gateway", "a reload was refused; the former configuration stays in force");
+    manager_.ready(admin::diagnose(snapshot()));
+    co_return std::unexpected(std::move(done.error()).context("refused, what runs goes on"));
+  }
+  configuration_error_.clear();
+  loaded_ = std::move(fresh);
+  ++generation_;
+  configure_log(loaded_.config->log, "netd");
+  auto for_worker = worker_configuration(loaded_);
+  if (for_worker) worker_.reconfigure(std::move(*for_worker));
+  listeners_.retain(wanted_listeners(*loaded_.config, cores_));
+  worker_.send_exits(network_.exits());
+  worker_.request_names(network_.endpoint_names());
+  store_listeners();
+  journal_.add("gateway", fmt::format("configuration {} is in force", generation_));
+  co_return fmt::format("configuration {} is in force", generation_);
+}
+
+awaitable<void> Netd::shut_down(std::string why) {
+  if (stopping_) co_return;
+  stopping_ = true;
+  log::info("gateway", "stopping", {{"why", why}});
+  manager_.stopping();
+  const auto patience = loaded_.config->proxy.timeouts.drain + drain_margin;
+  // At an upgrade the worker finishes beside its successor: our end of its channel goes with execve.
+  const bool drained = upgrade_ || co_await worker_.drain(patience);
+  if (!drained) log::warn("gateway", "the worker did not finish in time; leaving it behind");
+  co_await network_.stop();
+  co_await worker_.stop();
+  control_.close();
+  log::info("gateway", "stopped; the kernel's network state stays and fails closed "
+                       "(`oceanid down` removes it)");
+  io_.stop();
+}
+
+Result<WorkerConfiguration> Netd::worker_configuration(const LoadedConfig& loaded) const {
+  WorkerConfiguration out;
+  const Config& config = *loaded.config;
+  out.text = loaded.text;
+  out.user = config.proxy.user;
+  out.listeners = wanted_listeners(config, cores_);
+  out.message.generation = generation_;
+  out.message.file = loaded.text.empty() ? std::string() : loaded.file;
+  out.message.host_name = config.node;
+  out.message.cores = cores_;
+  out.message.local_addresses = network_.local_addresses();
+  for (const auto& path : secret_files(config)) {
+    auto file = open_secret_file(path);
+    if (!file) return std::unexpected(std::move(file.error()));
+    out.message.files.push_back(path);
+    out.files.push_back(std::move(*file));
+  }
+  return out;
+}
+
+ipc::GatewaySnapshot Netd::snapshot() {
+  ipc::GatewaySnapshot out;
+  out.node = loaded_.config->node;
+  out.version = version();
+  out.connector_id = connector_id_;
+  out.started = started_;
+  out.generation = generation_;
+  out.configuration_error = configuration_error_;
+  out.worker_ready = worker_.ready();
+  out.worker_restarts = worker_.restarts();
+  network_.describe(out);
+  out.proxy = counters_;
+  out.events = journal_.latest();
+  out.diagnosis = admin::diagnose(out);
+  return out;
+}
+
+void Netd::store_listeners() {
+  if (!manager_.present()) return;
+  for (const auto& [key, fd] : listeners_.sockets()) manager_.store(fd.get(), store_name(key));
+}
+
+}  // namespace oceanid::process

@@ -1,0 +1,74 @@
+#pragma once
+// netd: the privileged parent. Owns the configuration in force, the listening sockets, the network state
+// and the worker's life; answers the control socket and signals. One thread, one loop, never waits.
+//
+//   SIGTERM, SIGINT   drain, then exit 0; a second one exits at once
+//   SIGHUP            read the configuration again
+//   SIGUSR2           replace this process by the binary on disk, descriptors kept
+
+#include <string>
+
+#include "gateway/base/runtime/task_group.hpp"
+#include "gateway/config/load.hpp"
+#include "gateway/process/control.hpp"
+#include "gateway/process/journal.hpp"
+#include "gateway/process/listeners.hpp"
+#include "gateway/process/network.hpp"
+#include "gateway/process/service_manager.hpp"
+#include "gateway/process/worker_supervisor.hpp"
+
+#include <boost/asio/signal_set.hpp>
+
+namespace oceanid::process {
+
+class Netd {
+ public:
+  Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
+       bool privileged);
+
+  void start();
+  int exit_code() const { return exit_code_; }
+  // Set when the process is to be replaced by execve: the event loop has ended in order.
+  bool upgrade_requested() const { return upgrade_; }
+  const ListenerSet& listeners() const { return listeners_; }
+  int launcher_fd() const { return worker_.launcher_fd(); }
+
+ private:
+  awaitable<void> run();
+  awaitable<void> signals();
+  awaitable<void> tick();
+  awaitable<Result<boost::json::value>> command(std::string name);
+  awaitable<Result<std::string>> reload();
+  awaitable<void> shut_down(std::string why);
+  awaitable<Result<boost::json::value>> down();
+  Result<WorkerConfiguration> worker_configuration(const LoadedConfig& loaded) const;
+  ipc::GatewaySnapshot snapshot();
+  void store_listeners();
+
+  asio::io_context& io_;
+  LoadedConfig loaded_;
+  ListenerSet listeners_;
+  bool privileged_;
+  Journal journal_;
+  ServiceManager manager_;
+  Network network_;
+  WorkerSupervisor worker_;
+  ControlServer control_;
+  asio::signal_set signals_;
+  TaskGroup tasks_;
+  ipc::Counters counters_;
+  std::string connector_id_;
+  std::string started_;
+  std::string configuration_error_;
+  std::uint64_t generation_ = 1;
+  std::uint32_t cores_;
+  bool reloading_ = false;
+  bool stopping_ = false;
+  bool upgrade_ = false;
+  int exit_code_ = 0;
+};
+
+// Event loops for a configuration: proxy.workers, or one per core that this process may use.
+std::uint32_t core_count(const Config& config);
+
+}  // namespace oceanid::process

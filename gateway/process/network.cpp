@@ -1,0 +1,331 @@
+#include "gateway/process/network.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "gateway/base/runtime/log.hpp"
+#include "gateway/process/routing_inputs.hpp"
+#include "gateway/process/state_files.hpp"
+#include "routing/core/plan.hpp"
+
+namespace oceanid::process {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto audit_interval = 2s;     // a slow beat under the events, should one be lost
+constexpr auto retry_interval = 1s;     // after a failed change of the kernel's state
+constexpr auto settle = 5ms;            // a burst of events is one change
+
+bool tunnels_equal(const Config& a, const Config& b) {
+  return a.tunnel == b.tunnel && a.exits == b.exits && a.health == b.health;
+}
+
+tunnel::TunnelManager::Wanted wanted_tunnels(const Config& config) {
+  tunnel::TunnelManager::Wanted out;
+  out.settings = *config.tunnel;
+  out.exits = config.exits;
+  out.interval = config.health.interval;
+  out.down_after = config.health.down_after;
+  out.fwmark = underlay_mark(config);
+  return out;
+}
+
+double seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+Network::Network(asio::io_context& io, const Config& config, Events events)
+    : io_(io),
+      config_(config),
+      events_(std::move(events)),
+      selector_(config.health.hold),
+      wake_(io),
+      tasks_(io.get_executor()) {
+  wake_.expires_at(asio::steady_timer::time_point::max());
+}
+
+Network::~Network() = default;
+
+bool Network::privileged() const { return needs_privileges(config_) || !config_.exits.empty(); }
+
+awaitable<Result<void>> Network::start() {
+  if (!privileged()) co_return Result<void>();
+  if (auto made = ensure_folder(config_.state_dir, 0700); !made) co_return made;
+  auto kernel = routing::LinuxKernel::open(io_.get_executor());
+  if (!kernel) co_return std::unexpected(std::move(kernel.error()));
+  kernel_ = std::move(*kernel);
+  reconciler_ =
+      std::make_unique<routing::Reconciler>(io_.get_executor(), *kernel_, config_.state_dir);
+  auto watcher = routing::FactsWatcher::start(
+      io_.get_executor(), [this](const routing::FactsChange&) { on_host_change(); },
+      kernel_->port_id());
+  if (watcher)
+    watcher_ = std::move(*watcher);
+  else
+    log::warn("routing", "changes of links and addresses are noticed only by a slow audit",
+              {{"error", watcher.error().what}});
+  // The closed state first: from here on nothing leaves but through a proven exit.
+  auto closed = co_await converge();
+  if (config_.tunnel) {
+    tunnels_ = std::make_unique<tunnel::TunnelManager>(
+        io_.get_executor(),
+        tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
+                                       .run_dir = config_.run_dir.value_or(config_.state_dir)});
+    tunnels_->set_on_change([this] { mark_due(); });
+    if (auto applied = co_await tunnels_->apply(wanted_tunnels(config_)); !applied) {
+      tasks_.spawn("network", converge_loop());
+      co_return applied;
+    }
+  }
+  tasks_.spawn("network", converge_loop());
+  if (!closed) co_return closed;
+  co_return co_await converge();
+}
+
+awaitable<Result<void>> Network::reconfigure(const Config& config) {
+  const Config before = config_;
+  config_ = config;
+  selector_.set_hold(config.health.hold);
+  Result<void> done = {};
+  if (!reconciler_) {
+    done = co_await start();
+  } else {
+    if (config_.tunnel && !tunnels_equal(before, config_)) {
+      if (!tunnels_) {
+        tunnels_ = std::make_unique<tunnel::TunnelManager>(
+            io_.get_executor(),
+            tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
+                                           .run_dir = config_.run_dir.value_or(config_.state_dir)});
+        tunnels_->set_on_change([this] { mark_due(); });
+      }
+      done = co_await tunnels_->apply(wanted_tunnels(config_));
+    } else if (!config_.tunnel && tunnels_) {
+      done = co_await tunnels_->remove_all();
+      tunnels_.reset();
+    }
+    if (done) done = co_await converge();
+  }
+  if (!done) {
+    config_ = before;
+    selector_.set_hold(before.health.hold);
+    if (tunnels_ && config_.tunnel) {
+      auto restored = co_await tunnels_->apply(wanted_tunnels(config_));
+      static_cast<void>(restored.has_value());  // the converge loop goes on trying
+    }
+    mark_due();
+  }
+  co_return done;
+}
+
+void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
+  if (tunnels_) tunnels_->set_resolved(name, addresses);
+}
+
+std::vector<std::string> Network::endpoint_names() const {
+  return tunnels_ ? tunnels_->names_to_resolve() : std::vector<std::string>();
+}
+
+void Network::on_host_change() {
+  if (tunnels_) tunnels_->poke();
+  mark_due();
+}
+
+void Network::mark_due() {
+  due_ = true;
+  wake_.cancel();
+}
+
+awaitable<void> Network::converge_loop() {
+  while (!stopping_) {
+    if (!due_) {
+      auto until = std::chrono::steady_clock::now() + audit_interval;
+      if (const auto next = selector_.next_decision()) until = std::min(until, *next);
+      wake_.expires_at(until);
+      auto [ec] = co_await wake_.async_wait(as_result);
+      if (!ec) due_ = true;
+      continue;
+    }
+    co_await sleep_for(settle);
+    due_ = false;
+    if (auto done = co_await converge(); !done) {
+      log::error("routing", "the kernel's state could not be changed; trying again",
+                 {{"error", done.error().what}});
+      co_await sleep_for(retry_interval);
+      due_ = true;
+    }
+  }
+}
+
+awaitable<Result<void>> Network::converge() {
+  auto facts = kernel_->facts();
+  if (!facts) co_return std::unexpected(std::move(facts.error()));
+  facts_ = std::move(*facts);
+  update_exits();
+  routing_view_.enabled = config_.routing.has_value() || config_.serve_exit.has_value();
+  auto applied = co_await reconciler_->apply(routing::plan(inputs()));
+  routing_view_.in_force = applied.has_value();
+  routing_view_.error = applied ? std::string() : applied.error().what;
+  if (!applied) co_return std::unexpected(std::move(applied.error()));
+  ++routing_view_.applies;
+  routing_view_.changes += applied->changes;
+  if (applied->changes > 0) {
+    routing_view_.last_apply_seconds = seconds(applied->took);
+    for (const auto& warning : applied->warnings) log::warn("routing", warning);
+    for (const auto& skipped : applied->skipped) log::debug("routing", "skipped: " + skipped);
+  }
+  keep_guard();
+  co_return Result<void>();
+}
+
+// The closed state of this configuration, for `oceanid guard` at the next boot.
+void Network::keep_guard() {
+  const routing::NetworkState guard = routing::guard_plan(inputs());
+  if (kept_guard_ == guard) return;
+  if (auto saved = reconciler_->save_last_good(guard); !saved) {
+    log::warn("routing", "the closed state could not be kept for `oceanid guard`",
+              {{"error", saved.error().what}});
+    return;
+  }
+  kept_guard_ = guard;
+}
+
+ExitState Network::state_of(const ExitSettings& exit) const {
+  ExitState out;
+  out.name = exit.name;
+  out.addresses = exit.addresses;
+  if (exit.peer) {
+    const IfName device = tunnel::device_of_peer(*exit.peer);
+    out.ipv4 = carries(config_, *exit.peer, Family::v4);
+    out.ipv6 = carries(config_, *exit.peer, Family::v6);
+    out.reason = "the tunnel is not up yet";
+    if (!tunnels_) return out;
+    for (const auto& status : tunnels_->status()) {
+      if (status.device != device) continue;
+      if (status.present) out.device = device;
+      out.usable = status.present && status.proof.usable;
+      out.reason = status.error.empty() ? status.proof.reason : status.error;
+    }
+    return out;
+  }
+  const IfName device = exit.self ? config_.serve_exit->uplink : *exit.interface;
+  const auto* link = routing::find_link(facts_, device);
+  out.reason = "the interface does not exist";
+  if (link == nullptr) return out;
+  out.device = device;
+  out.ipv4 = routing::primary_address(*link, Family::v4).has_value();
+  out.ipv6 = routing::primary_address(*link, Family::v6).has_value();
+  out.usable = link->up && link->carrier && (out.ipv4 || out.ipv6);
+  out.reason = !link->up || !link->carrier ? "the interface is down"
+               : out.usable                ? "the interface is up"
+                                           : "the interface has no address";
+  return out;
+}
+
+void Network::update_exits() {
+  ExitTable next;
+  std::vector<bool> usable;
+  for (const auto& exit : config_.exits) {
+    next.exits.push_back(state_of(exit));
+    usable.push_back(next.exits.back().usable);
+  }
+  std::optional<std::size_t> pin;
+  if (config_.routing && config_.routing->exit)
+    for (std::size_t i = 0; i < next.exits.size(); ++i)
+      if (next.exits[i].name == *config_.routing->exit) pin = i;
+  next.active = selector_.select(usable, pin, std::chrono::steady_clock::now());
+  if (next == exits_) return;
+  const auto name_of = [](const ExitTable& table) {
+    return table.active ? table.exits[*table.active].name : std::string("none");
+  };
+  const std::string from = name_of(exits_);
+  const std::string to = name_of(next);
+  if (from != to) {
+    std::string reason = "start";
+    for (const auto& exit : next.exits)
+      if (exit.name == from) reason = exit.usable ? "preferred" : "down";
+    if (from == "none" && !exits_.exits.empty()) reason = "recovered";
+    auto& counted = failovers_[{from, to}];
+    counted.from = from;
+    counted.to = to;
+    counted.reason = reason;
+    ++counted.count;
+    events_.event("tunnel", fmt::format("exit changed from {} to {} ({})", from, to, reason));
+  }
+  exits_ = std::move(next);
+  events_.exits_changed(exits_);
+}
+
+routing::Inputs Network::inputs() const {
+  return routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>(),
+                        tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
+}
+
+void Network::describe(ipc::GatewaySnapshot& out) const {
+  out.routing = routing_view_;
+  for (const auto& [key, view] : failovers_) out.failovers.push_back(view);
+  const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
+  for (std::size_t i = 0; i < exits_.exits.size() && i < config_.exits.size(); ++i) {
+    const auto& state = exits_.exits[i];
+    ipc::ExitView view;
+    view.name = state.name;
+    view.kind = config_.exits[i].peer ? "tunnel" : config_.exits[i].self ? "self" : "interface";
+    view.state = state.usable ? "up" : "down";
+    view.current = exits_.active == i;
+    view.device = state.device ? state.device->str() : std::string("-");
+    view.addresses = state.addresses;
+    view.reason = state.reason;
+    for (const auto& status : statuses)
+      if (state.device == status.device && status.rtt) view.rtt_seconds = seconds(*status.rtt);
+    out.exits.push_back(std::move(view));
+  }
+  for (const auto& status : statuses) {
+    for (const auto& peer : status.peers) {
+      ipc::TunnelView view;
+      view.peer = peer.name;
+      view.device = status.device.str();
+      view.backend = status.backend;
+      view.present = status.present;
+      view.endpoint = peer.endpoint ? peer.endpoint->to_string() : std::string("-");
+      if (peer.handshake_age) view.handshake_age_seconds = seconds(*peer.handshake_age);
+      view.rx_bytes = peer.rx_bytes;
+      view.tx_bytes = peer.tx_bytes;
+      view.mtu = status.mtu;
+      if (!status.hub) view.answers = status.proof.usable;
+      if (status.rtt) view.rtt_seconds = seconds(*status.rtt);
+      out.tunnels.push_back(std::move(view));
+    }
+  }
+}
+
+std::vector<IpAddress> Network::local_addresses() const { return local_addresses_of(facts_); }
+
+awaitable<Result<std::string>> Network::down() {
+  if (!reconciler_) co_return std::string("nothing of ours is in the kernel");
+  co_await stop();
+  if (tunnels_) {
+    if (auto removed = co_await tunnels_->remove_all(); !removed)
+      co_return std::unexpected(std::move(removed.error()));
+  }
+  auto report = co_await reconciler_->down();
+  if (!report) co_return std::unexpected(std::move(report.error()));
+  exits_ = {};
+  events_.exits_changed(exits_);
+  std::string text = fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);
+  for (const auto& kept : report->kept) text += "\n" + kept;
+  co_return text;
+}
+
+awaitable<void> Network::stop() {
+  stopping_ = true;
+  wake_.cancel();
+  if (watcher_) co_await watcher_->stop();
+  watcher_.reset();
+  co_await tasks_.stop();
+  if (tunnels_) co_await tunnels_->stop(/*keep_devices=*/true);
+}
+
+}  // namespace oceanid::process

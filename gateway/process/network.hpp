@@ -1,0 +1,83 @@
+#pragma once
+// netd's privileged half: keeps tunnels, routes, rules, nftables and the choice of the exit in step with
+// the configuration and with what happens (a link goes, a tunnel stops answering, a name resolves to
+// another address). One coroutine converges: observe → compute the desired state → apply; whatever
+// changes only marks it as due. Fail-closed: the closed state is applied before any tunnel exists.
+// Lives on netd's event loop.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/base/exit.hpp"
+#include "gateway/base/runtime/task_group.hpp"
+#include "gateway/config/config.hpp"
+#include "gateway/ipc/snapshot.hpp"
+#include "routing/edge/facts_watcher.hpp"
+#include "routing/edge/linux_kernel.hpp"
+#include "routing/edge/reconciler.hpp"
+#include "tunnel/core/exit_select.hpp"
+#include "tunnel/edge/manager.hpp"
+
+namespace oceanid::process {
+
+class Network {
+ public:
+  struct Events {
+    std::function<void(const ExitTable&)> exits_changed;
+    std::function<void(std::string area, std::string text)> event;
+  };
+
+  Network(asio::io_context& io, const Config& config, Events events);
+  ~Network();
+
+  // Brings everything up for the first time; an error leaves the closed state in the kernel.
+  awaitable<Result<void>> start();
+  // Switches to another configuration; an error leaves the former one in force.
+  awaitable<Result<void>> reconfigure(const Config& config);
+  void resolved(const std::string& name, const std::vector<IpAddress>& addresses);
+  std::vector<std::string> endpoint_names() const;
+
+  const ExitTable& exits() const { return exits_; }
+  void describe(ipc::GatewaySnapshot& out) const;
+  std::vector<IpAddress> local_addresses() const;
+
+  // Removes every trace from the kernel; a sentence that says what was removed.
+  awaitable<Result<std::string>> down();
+  // Ends our work; the kernel's state stays as it is and fails closed.
+  awaitable<void> stop();
+
+ private:
+  bool privileged() const;  // the configuration has anything for the kernel
+  awaitable<void> converge_loop();
+  awaitable<Result<void>> converge();
+  void update_exits();
+  void mark_due();
+  void on_host_change();
+  void keep_guard();
+  routing::Inputs inputs() const;
+  ExitState state_of(const ExitSettings& exit) const;
+
+  asio::io_context& io_;
+  Config config_;
+  Events events_;
+  std::unique_ptr<routing::LinuxKernel> kernel_;
+  std::unique_ptr<routing::Reconciler> reconciler_;
+  std::unique_ptr<routing::FactsWatcher> watcher_;
+  std::unique_ptr<tunnel::TunnelManager> tunnels_;
+  tunnel::ExitSelector selector_;
+  ExitTable exits_;
+  routing::HostFacts facts_;
+  std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;
+  ipc::RoutingView routing_view_;
+  std::optional<routing::NetworkState> kept_guard_;
+  bool due_ = true;
+  bool stopping_ = false;
+  asio::steady_timer wake_;
+  TaskGroup tasks_;
+};
+
+}  // namespace oceanid::process

@@ -1,0 +1,175 @@
+#include "gateway/process/offline.hpp"
+
+#include <exception>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "gateway/base/runtime/asio.hpp"
+#include "gateway/config/load.hpp"
+#include "gateway/process/routing_inputs.hpp"
+#include "gateway/process/state_files.hpp"
+#include "routing/core/plan.hpp"
+#include "routing/edge/linux_kernel.hpp"
+#include "routing/edge/reconciler.hpp"
+#include "tunnel/core/plan.hpp"
+#include "tunnel/edge/backend.hpp"
+#include "tunnel/edge/key_store.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+
+namespace oceanid::process {
+namespace {
+
+// Runs one coroutine to its end on a loop of its own.
+template <typename T>
+Result<T> run_alone(asio::io_context& io, awaitable<Result<T>> task) {
+  std::optional<Result<T>> out;
+  asio::co_spawn(io, std::move(task), [&out](const std::exception_ptr& failure, Result<T> result) {
+    if (!failure) out.emplace(std::move(result));
+  });
+  io.run();
+  if (out) return std::move(*out);
+  return fail(Errc::io, "interrupted");
+}
+
+struct Here {
+  asio::io_context io{1};
+  std::unique_ptr<routing::LinuxKernel> kernel;
+  std::unique_ptr<routing::Reconciler> reconciler;
+};
+
+Result<std::unique_ptr<Here>> open_here(const std::string& state_dir) {
+  auto here = std::make_unique<Here>();
+  auto kernel = routing::LinuxKernel::open(here->io.get_executor());
+  if (!kernel) return std::unexpected(std::move(kernel.error()));
+  here->kernel = std::move(*kernel);
+  here->reconciler =
+      std::make_unique<routing::Reconciler>(here->io.get_executor(), *here->kernel, state_dir);
+  return here;
+}
+
+// The tunnels as they would be, without touching any device: names, MTU, peers.
+std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
+  std::vector<tunnel::TunnelStatus> out;
+  if (!config.tunnel) return out;
+  auto devices = tunnel::plan(*config.tunnel, config.exits, {}, {});
+  if (!devices) return out;
+  for (const auto& device : *devices) {
+    tunnel::TunnelStatus status;
+    status.device = device.name;
+    status.hub = device.hub;
+    status.mtu = device.mtu;
+    for (const auto& peer : device.peers) status.peers.emplace_back().name = peer.name;
+    out.push_back(std::move(status));
+  }
+  return out;
+}
+
+Result<routing::Inputs> inputs_here(const Config& config, Here& here) {
+  auto facts = here.kernel->facts();
+  if (!facts) return std::unexpected(std::move(facts.error()));
+  std::vector<SocketAddress> endpoints;
+  if (config.tunnel)
+    for (const auto& peer : config.tunnel->peers)
+      if (peer.endpoint)
+        if (const auto literal = IpAddress::parse(peer.endpoint->host))
+          endpoints.push_back({*literal, peer.endpoint->port});
+  // As if the first exit were proven: that is what the operator wants to see.
+  ExitTable exits;
+  for (const auto& exit : config.exits) {
+    ExitState state;
+    state.name = exit.name;
+    const auto device = exit.peer   ? tunnel::device_of_peer(*exit.peer)
+                        : exit.self ? config.serve_exit->uplink
+                                    : *exit.interface;
+    state.device = device;
+    state.ipv4 = exit.peer ? carries(config, *exit.peer, Family::v4) : true;
+    state.ipv6 = exit.peer ? carries(config, *exit.peer, Family::v6)
+                           : routing::find_default(*facts, Family::v6, device) != nullptr;
+    exits.exits.push_back(std::move(state));
+  }
+  if (!exits.exits.empty()) exits.active = 0;
+  return routing_inputs(config, *facts, planned_tunnels(config), endpoints, exits);
+}
+
+}  // namespace
+
+Result<std::string> plan_offline(const Config& config) {
+  auto here = open_here(config.state_dir);
+  if (!here) return std::unexpected(std::move(here.error()));
+  auto inputs = inputs_here(config, **here);
+  if (!inputs) return std::unexpected(std::move(inputs.error()));
+  std::string out;
+  for (const auto& conflict : routing::conflicts(*inputs)) out += "warning: " + conflict + "\n";
+  auto text = run_alone((*here)->io, (*here)->reconciler->plan(routing::plan(*inputs)));
+  if (!text) return std::unexpected(std::move(text.error()));
+  return out + *text;
+}
+
+Result<std::string> install_guard(const std::string& config_file) {
+  // Without a file: the state directory of the default configuration, where `run` left the closed state.
+  Config config = default_config(parse_context({}));
+  if (!config_file.empty()) {
+    LoadedConfig loaded = load_config(config_file);
+    if (!loaded.config)
+      return fail(Errc::invalid_argument, loaded.problems.empty()
+                                              ? config_file
+                                              : loaded.problems.front().to_string(loaded.file));
+    config = std::move(*loaded.config);
+  }
+  auto here = open_here(config.state_dir);
+  if (!here) return std::unexpected(std::move(here.error()));
+  std::optional<routing::NetworkState> state;
+  if (auto last = (*here)->reconciler->load_last_good()) {
+    state = std::move(*last);
+  } else if (config_file.empty()) {
+    return fail(last.error().code,
+                fmt::format("no closed state is kept in {} yet: the gateway has not run here; name its "
+                            "configuration with -c FILE ({})",
+                            config.state_dir, last.error().what));
+  } else {
+    auto inputs = inputs_here(config, **here);
+    if (!inputs) return std::unexpected(std::move(inputs.error()));
+    state = routing::guard_plan(*inputs);
+  }
+  if (auto made = ensure_folder(config.state_dir, 0700); !made)
+    return std::unexpected(std::move(made.error()));
+  auto applied = run_alone((*here)->io, (*here)->reconciler->apply(std::move(*state)));
+  if (!applied) return std::unexpected(std::move(applied.error()));
+  return fmt::format("the kill switch is in force ({} changes)", applied->changes);
+}
+
+Result<std::string> take_down_offline(const Config& config) {
+  auto here = open_here(config.state_dir);
+  if (!here) return std::unexpected(std::move(here.error()));
+  tunnel::BackendOptions options;
+  if (config.tunnel) options.wireguard_go = config.tunnel->wireguard_go;
+  if (config.run_dir) options.run_dir = *config.run_dir;
+  if (auto removed = run_alone(
+          (*here)->io, tunnel::remove_all_devices((*here)->io.get_executor(), options));
+      !removed)
+    return std::unexpected(std::move(removed.error()));
+  (*here)->io.restart();
+  auto report = run_alone((*here)->io, (*here)->reconciler->down());
+  if (!report) return std::unexpected(std::move(report.error()));
+  std::string text =
+      fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);
+  for (const auto& kept : report->kept) text += "\n" + kept;
+  return text;
+}
+
+Result<std::string> own_public_key(const Config& config) {
+  const std::string path = config.tunnel && config.tunnel->private_key_file
+                               ? *config.tunnel->private_key_file
+                               : config.state_dir + "/private.key";
+  if (auto made = ensure_folder(config.state_dir, 0700); !made)
+    return std::unexpected(std::move(made.error()));
+  auto key = tunnel::load_or_create_private_key(path);
+  if (!key) return std::unexpected(std::move(key.error()));
+  auto shown = tunnel::public_key_of(*key);
+  if (!shown) return std::unexpected(std::move(shown.error()));
+  return shown->to_base64();
+}
+
+}  // namespace oceanid::process

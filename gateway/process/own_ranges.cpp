@@ -1,0 +1,37 @@
+#include "gateway/process/own_ranges.hpp"
+
+namespace oceanid::process {
+
+using proxy::NamedPrefix;
+using proxy::OwnKind;
+
+std::vector<NamedPrefix> own_ranges(const Config& config,
+                                    const std::vector<IpAddress>& local_addresses) {
+  std::vector<NamedPrefix> out;
+  for (const auto& address : local_addresses)
+    out.push_back({Prefix::host(address), OwnKind::node, "an address of this node"});
+  if (config.routing) {
+    for (const auto& prefix : config.routing->sources)
+      out.push_back({prefix, OwnKind::pods, "routing.sources"});
+    for (const auto& prefix : config.routing->bypass)
+      out.push_back({prefix, OwnKind::services, "routing.bypass"});
+    for (const auto& prefix : config.routing->nodes)
+      out.push_back({prefix, OwnKind::node, "routing.nodes"});
+  }
+  if (config.tunnel) {
+    for (const auto& address : config.tunnel->addresses)
+      out.push_back({Prefix::host(address), OwnKind::tunnel, "tunnel.address"});
+    for (const auto& peer : config.tunnel->peers) {
+      for (const auto& address : peer.addresses)
+        out.push_back({Prefix::host(address), OwnKind::tunnel, "tunnel address of " + peer.name});
+      for (const auto& prefix : peer.networks)
+        out.push_back({prefix, OwnKind::pods, "networks of " + peer.name});
+      if (peer.endpoint)
+        if (const auto literal = IpAddress::parse(peer.endpoint->host))
+          out.push_back({Prefix::host(*literal), OwnKind::node, "endpoint of " + peer.name});
+    }
+  }
+  return out;
+}
+
+}  // namespace oceanid::process

@@ -1,0 +1,15 @@
+#pragma once
+// The ranges that a gateway knows as its own cluster's: no stranger is connected to them unless
+// `guard.allow` says so. Pure.
+
+#include <vector>
+
+#include "gateway/config/config.hpp"
+#include "proxy/core/guard.hpp"
+
+namespace oceanid::process {
+
+std::vector<proxy::NamedPrefix> own_ranges(const Config& config,
+                                           const std::vector<IpAddress>& local_addresses);
+
+}  // namespace oceanid::process

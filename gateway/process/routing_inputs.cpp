@@ -1,0 +1,139 @@
+#include "gateway/process/routing_inputs.hpp"
+
+#include <algorithm>
+
+namespace oceanid::process {
+namespace {
+
+// Kubernetes' own plumbing: bridges of pods and the pods' ends of veth pairs are no underlay.
+bool is_pod_link(const Config& config, const routing::LinkFacts& link) {
+  return config.routing && std::ranges::find(config.routing->interfaces, link.name) !=
+                               config.routing->interfaces.end();
+}
+
+std::vector<routing::TunnelLink> links_of(const Config& config,
+                                          const std::vector<tunnel::TunnelStatus>& tunnels) {
+  std::vector<routing::TunnelLink> out;
+  for (const auto& status : tunnels) {
+    routing::TunnelLink link;
+    link.name = status.device;
+    link.hub = status.hub;
+    link.mtu = status.mtu;
+    for (const auto& peer : status.peers) {
+      const auto settings = std::ranges::find(config.tunnel->peers, peer.name, &tunnel::PeerSettings::name);
+      if (settings == config.tunnel->peers.end()) continue;
+      routing::TunnelPeer view;
+      view.name = peer.name;
+      view.addresses = settings->addresses;
+      view.networks = settings->networks;
+      if (status.hub) view.mtu = status.mtu;
+      link.peers.push_back(std::move(view));
+    }
+    out.push_back(std::move(link));
+  }
+  return out;
+}
+
+routing::ExitPath path_of(const Config& config, const routing::HostFacts& facts,
+                          const ExitSettings& exit, const ExitState& state) {
+  routing::ExitPath out;
+  out.name = exit.name;
+  out.self = exit.self;
+  out.tunnel = exit.peer.has_value();
+  out.present = state.device.has_value();
+  out.ipv4 = state.ipv4;
+  out.ipv6 = state.ipv6;
+  if (exit.peer) {
+    out.device = tunnel::device_of_peer(*exit.peer);
+    return out;
+  }
+  out.device = exit.self ? config.serve_exit->uplink : *exit.interface;
+  if (exit.gateway) {
+    (exit.gateway->is_v4() ? out.gateway4 : out.gateway6) = exit.gateway;
+    return out;
+  }
+  if (const auto* route = routing::find_default(facts, Family::v4, out.device))
+    out.gateway4 = route->gateway;
+  if (const auto* route = routing::find_default(facts, Family::v6, out.device))
+    out.gateway6 = route->gateway;
+  return out;
+}
+
+std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
+  std::vector<routing::GuardedPort> out;
+  const auto add = [&](const SocketAddress& bind, const std::vector<Prefix>& clients) {
+    out.push_back({bind.port, clients});
+  };
+  for (const auto& listener : config.proxy.listeners) add(listener.bind, config.proxy.clients);
+  for (const auto& forward : config.forwards)
+    add(forward.bind, forward.clients.value_or(config.proxy.clients));
+  return out;
+}
+
+}  // namespace
+
+bool is_our_link(const IfName& name) { return name.str().starts_with(tunnel::device_prefix); }
+
+Mark underlay_mark(const Config& config) {
+  const Mark mark = config.routing ? config.routing->mark : routing::RoutingSettings().mark;
+  // Bits inside the mask, counted in units of its lowest bit: 1 exempt, 2 intercepted, 4 underlay.
+  const std::uint32_t unit = mark.mask & (~mark.mask + 1);
+  return Mark{4 * unit, mark.mask};
+}
+
+bool carries(const Config& config, const std::string& peer, Family family) {
+  if (!config.tunnel) return false;
+  const auto of_family = [&](const IpAddress& address) { return address.family() == family; };
+  const auto settings = std::ranges::find(config.tunnel->peers, peer, &tunnel::PeerSettings::name);
+  return settings != config.tunnel->peers.end() &&
+         std::ranges::any_of(config.tunnel->addresses, of_family) &&
+         std::ranges::any_of(settings->addresses, of_family);
+}
+
+std::vector<IpAddress> local_addresses_of(const routing::HostFacts& facts) {
+  std::vector<IpAddress> out;
+  for (const auto& link : facts.links) {
+    if (link.loopback || is_our_link(link.name)) continue;
+    for (const auto& address : link.addresses)
+      if (!address.link_local) out.push_back(address.local.address);
+  }
+  return out;
+}
+
+routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& facts,
+                               const std::vector<tunnel::TunnelStatus>& tunnels,
+                               const std::vector<SocketAddress>& peer_endpoints,
+                               const ExitTable& exits) {
+  routing::Inputs out;
+  out.routing = config.routing;
+  out.serve_exit = config.serve_exit;
+  if (config.tunnel) {
+    out.tunnel_addresses = config.tunnel->addresses;
+    out.overlay = config.tunnel->overlay;
+    out.tunnel_listen = config.tunnel->listen.value_or(0);
+    out.probe_port = config.tunnel->probe;
+    out.links = links_of(config, tunnels);
+  }
+  for (std::size_t i = 0; i < config.exits.size(); ++i) {
+    const ExitState state = i < exits.exits.size() ? exits.exits[i] : ExitState{};
+    out.exits.push_back(path_of(config, facts, config.exits[i], state));
+  }
+  out.active = exits.active;
+  out.peer_endpoints = peer_endpoints;
+  for (const auto& link : facts.links) {
+    if (link.loopback || is_our_link(link.name) || is_pod_link(config, link)) continue;
+    for (const auto& address : link.addresses)
+      if (!address.link_local) out.on_link.push_back(address.network);
+  }
+  out.local_addresses = local_addresses_of(facts);
+  out.guarded_ports = guarded_ports(config);
+  if (config.serve_exit) {
+    if (const auto* uplink = routing::find_link(facts, config.serve_exit->uplink)) {
+      out.uplink_source4 = routing::primary_address(*uplink, Family::v4);
+      out.uplink_source6 = routing::primary_address(*uplink, Family::v6);
+    }
+  }
+  return out;
+}
+
+}  // namespace oceanid::process

@@ -1,0 +1,17 @@
+#pragma once
+// Files that only root can read and the worker needs (certificates, keys, users): opened here, by netd,
+// and handed over as sealed memfds, so that the worker has no file system rights to lose.
+
+#include <string>
+#include <vector>
+
+#include "gateway/base/error.hpp"
+#include "gateway/base/runtime/unique_fd.hpp"
+#include "gateway/config/config.hpp"
+
+namespace oceanid::process {
+
+std::vector<std::string> secret_files(const Config& config);  // in a stable order, each once
+Result<UniqueFd> open_secret_file(const std::string& path);   // at most 1 MiB
+
+}  // namespace oceanid::process

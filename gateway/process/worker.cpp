@@ -1,0 +1,275 @@
+#include "gateway/process/worker.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/server.hpp"
+#include "gateway/base/runtime/log.hpp"
+#include "gateway/base/runtime/task_group.hpp"
+#include "gateway/config/parse.hpp"
+#include "gateway/ipc/channel.hpp"
+#include "gateway/ipc/messages.hpp"
+#include "gateway/ipc/snapshot.hpp"
+#include "gateway/process/logging.hpp"
+#include "gateway/process/name_lookup.hpp"
+#include "gateway/process/own_ranges.hpp"
+#include "gateway/process/privilege.hpp"
+#include "gateway/process/proxy_threads.hpp"
+
+
+namespace oceanid::process {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto report_interval = 1s;
+
+class Worker {
+ public:
+  Worker(asio::io_context& io, UniqueFd channel)
+      : io_(io),
+        channel_(io.get_executor(), std::move(channel)),
+        admin_(io, [this] { return view(); }),
+        names_(io),
+        tasks_(io.get_executor()) {}
+
+  void start() {
+    tasks_.spawn("netd's messages", run());
+    tasks_.spawn("netd writer", channel_.write_loop());
+    tasks_.spawn("counters", report());
+  }
+  int exit_code() const { return exit_code_; }
+
+ private:
+  awaitable<void> run() {
+    for (;;) {
+      auto frame = co_await channel_.receive();
+      if (!frame) {
+        // netd is gone. What runs may finish; a new netd brings its own worker.
+        log::warn("gateway", "netd is gone; finishing what runs", {{"why", frame.error().what}});
+        break;
+      }
+      if (frame->type == ipc::drain_frame) break;
+      if (auto done = dispatch(std::move(*frame)); !done) {
+        log::error("gateway", "a message from netd could not be used",
+                   {{"error", done.error().what}});
+        exit_code_ = 1;
+        break;
+      }
+    }
+    co_await finish();
+  }
+
+  Result<void> dispatch(ipc::Frame frame) {
+    if (frame.type == ipc::listeners_frame) return take_listeners(std::move(frame));
+    if (frame.type == ipc::configure_frame) return configure(std::move(frame));
+    if (frame.type == ipc::exits_frame) {
+      auto exits = ipc::decode<ExitTable>(frame.body, "exits");
+      if (!exits) return std::unexpected(std::move(exits.error()));
+      exits_ = std::make_shared<const ExitTable>(std::move(*exits));
+      if (threads_) threads_->apply(make_runtime());
+      return {};
+    }
+    if (frame.type == ipc::snapshot_frame) {
+      auto snapshot = ipc::decode<ipc::GatewaySnapshot>(frame.body, "snapshot");
+      if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+      snapshot_ = std::move(*snapshot);
+      return {};
+    }
+    if (frame.type == ipc::resolve_frame) {
+      auto resolve = ipc::decode<ipc::Resolve>(frame.body, "resolve");
+      if (!resolve) return std::unexpected(std::move(resolve.error()));
+      endpoint_names_ = std::move(resolve->names);
+      start_lookups();
+      return {};
+    }
+    return fail(Errc::protocol, "unknown frame " + frame.type);
+  }
+
+  Result<void> take_listeners(ipc::Frame frame) {
+    auto body = ipc::decode<ipc::Listeners>(frame.body, "listeners");
+    if (!body) return std::unexpected(std::move(body.error()));
+    if (body->tags.size() != frame.fds.size())
+      return fail(Errc::protocol, "listeners: descriptors and names differ in number");
+    for (std::size_t i = 0; i < body->tags.size(); ++i) {
+      const std::string key = body->tags[i].key;
+      if (in_use_.contains(key)) continue;  // a reload repeats what we serve already
+      waiting_.insert_or_assign(key, std::pair(body->tags[i], std::move(frame.fds[i])));
+    }
+    return {};
+  }
+
+  Result<void> configure(ipc::Frame frame) {
+    auto body = ipc::decode<ipc::Configure>(frame.body, "configure");
+    if (!body) return std::unexpected(std::move(body.error()));
+    if (frame.fds.size() != 1 + body->files.size())
+      return fail(Errc::protocol, "configure: descriptors and files differ in number");
+    auto text = ipc::read_fd(frame.fds.front().get(), ipc::max_body_bytes);
+    if (!text) return std::unexpected(std::move(text.error()));
+    ParseContext context = parse_context(body->file);
+    context.host_name = body->host_name;
+    auto parsed = parse_or_default(*text, context);
+    if (!parsed)  // netd parsed the very same text: only another build of us could disagree
+      return fail(Errc::protocol, "configure: " + parsed.error().front().to_string(body->file));
+    config_ = std::move(*parsed);
+    message_ = std::move(*body);
+    secret_files_.clear();
+    for (std::size_t i = 0; i < message_.files.size(); ++i)
+      secret_files_.insert_or_assign(message_.files[i], std::move(frame.fds[i + 1]));
+    configure_log(config_.log, "worker");
+    if (!threads_)
+      threads_ = std::make_unique<ProxyThreads>(message_.cores, make_runtime());
+    else
+      threads_->apply(make_runtime());
+    switch_listeners();
+    start_lookups();
+    send(ipc::ready_frame, boost::json::value_from(ipc::Ready{message_.generation, {}}));
+    return {};
+  }
+
+  std::shared_ptr<const proxy::Runtime> make_runtime() const {
+    proxy::Runtime runtime;
+    runtime.proxy = std::make_shared<const proxy::ProxySettings>(config_.proxy);
+    runtime.forwards = config_.forwards;
+    runtime.exits = exits_;
+    runtime.exits_configured = !config_.exits.empty();
+    runtime.own_ranges = own_ranges(config_, message_.local_addresses);
+    runtime.node = config_.node;
+    runtime.access_log = config_.log.access;
+    runtime.json = config_.log.format == LogFormat::json;
+    return std::make_shared<const proxy::Runtime>(std::move(runtime));
+  }
+
+  // Serves what is new, stops listening on what the configuration no longer names. Tunnels live on.
+  void switch_listeners() {
+    const std::set<std::string> keep(message_.keys.begin(), message_.keys.end());
+    std::vector<std::string> gone;
+    for (const auto& key : in_use_)
+      if (!keep.contains(key)) gone.push_back(key);
+    threads_->close_listeners(gone);
+    for (const auto& key : gone) in_use_.erase(key);
+    std::map<std::uint32_t, std::vector<proxy::ListenSocket>> fresh;
+    for (auto& [key, entry] : waiting_) {
+      auto& [tag, fd] = entry;
+      if (!keep.contains(key)) continue;
+      if (tag.kind == "admin") {
+        admin_.adopt(std::move(fd));
+      } else if (auto socket = listen_socket(tag, fd.get())) {
+        fd.release();
+        fresh[tag.core].push_back(std::move(*socket));
+      } else {
+        continue;
+      }
+      in_use_.insert(key);
+    }
+    waiting_.clear();
+    for (auto& [core, sockets] : fresh) threads_->adopt(core, std::move(sockets));
+  }
+
+  std::optional<proxy::ListenSocket> listen_socket(const ipc::ListenerTag& tag, int fd) const {
+    proxy::ListenSocket out;
+    out.key = tag.key;
+    out.fd = fd;
+    if (tag.kind == "proxy") {
+      for (const auto& listener : config_.proxy.listeners)
+        if (listener.bind.to_string() == tag.bind) {
+          out.what = listener;
+          return out;
+        }
+    }
+    for (const auto& forward : config_.forwards)
+      if (tag.kind == "forward" && forward.bind.to_string() == tag.bind) {
+        out.what = forward;
+        return out;
+      }
+    return std::nullopt;
+  }
+
+  void start_lookups() {
+    if (!config_.tunnel) return;
+    names_.start(endpoint_names_, *config_.tunnel, [this](const ipc::Resolved& resolved) {
+      send(ipc::resolved_frame, boost::json::value_from(resolved));
+    });
+  }
+
+  awaitable<void> report() {
+    for (;;) {
+      co_await sleep_for(report_interval);
+      if (!threads_) continue;
+      const auto stats = threads_->snapshot();
+      ipc::Counters counters;
+      counters.tunnels_open = stats.tunnels_open;
+      for (const auto& entry : stats.requests) counters.requests += entry.second;
+      counters.bytes_up = stats.bytes_up;
+      counters.bytes_down = stats.bytes_down;
+      send(ipc::counters_frame, boost::json::value_from(counters));
+    }
+  }
+
+  awaitable<void> finish() {
+    finishing_ = true;
+    if (threads_) co_await threads_->drain(config_.proxy.timeouts.drain);
+    co_await names_.stop();
+    co_await admin_.stop();
+    threads_.reset();
+    channel_.close();
+    io_.stop();
+  }
+
+  admin::View view() {
+    admin::View out;
+    out.gateway = snapshot_;
+    if (threads_) out.proxy = threads_->snapshot();
+    out.accepting = threads_ != nullptr && !finishing_;
+    out.loops_beat = threads_ == nullptr || threads_->all_beat();
+    return out;
+  }
+
+  void send(std::string_view type, boost::json::value body) {
+    ipc::Frame frame;
+    frame.type = type;
+    frame.body = std::move(body);
+    // A netd that does not read is about to replace us; its EOF, not this loss, is the signal.
+    static_cast<void>(channel_.send(std::move(frame)).has_value());
+  }
+
+  asio::io_context& io_;
+  ipc::Channel channel_;
+  admin::Server admin_;
+  NameLookup names_;
+  TaskGroup tasks_;
+  Config config_;
+  ipc::Configure message_;
+  std::map<std::string, UniqueFd> secret_files_;  // by configured path
+  std::vector<std::string> endpoint_names_;
+  std::shared_ptr<const ExitTable> exits_ = std::make_shared<const ExitTable>();
+  ipc::GatewaySnapshot snapshot_;
+  std::map<std::string, std::pair<ipc::ListenerTag, UniqueFd>> waiting_;
+  std::set<std::string> in_use_;
+  std::unique_ptr<ProxyThreads> threads_;
+  bool finishing_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace
+
+int worker_main(UniqueFd channel, bool started_as_root) {
+  if (auto verified = verify_unprivileged(started_as_root); !verified) {
+    log::error("gateway", "refusing to run", {{"error", verified.error().what}});
+    return 1;
+  }
+  if (auto restricted = restrict_system_calls(); !restricted) {
+    log::error("gateway", "refusing to run", {{"error", restricted.error().what}});
+    return 1;
+  }
+  asio::io_context io(1);
+  Worker worker(io, std::move(channel));
+  worker.start();
+  io.run();
+  // The loops have ended and nothing is left to save: skip the destructors of cancelled work.
+  ::_exit(worker.exit_code());
+}
+
+}  // namespace oceanid::process

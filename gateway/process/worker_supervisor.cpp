@@ -1,0 +1,225 @@
+#include "gateway/process/worker_supervisor.hpp"
+
+#include <algorithm>
+
+#include "gateway/base/runtime/log.hpp"
+
+#include <fcntl.h>
+
+namespace oceanid::process {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto first_backoff = 50ms;
+constexpr auto longest_backoff = 5s;
+constexpr auto settled_after = 10s;  // a worker that lived this long starts a new count
+
+// Holds the channel while its writer runs: a replaced worker's channel must outlive its last wait.
+awaitable<void> write_for(std::shared_ptr<ipc::Channel> channel) { co_await channel->write_loop(); }
+
+UniqueFd duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+}  // namespace
+
+WorkerSupervisor::WorkerSupervisor(asio::io_context& io, UniqueFd launcher,
+                                   const ListenerSet& listeners, Events events)
+    : io_(io),
+      launcher_fd_(launcher.get()),
+      launcher_(io.get_executor(), std::move(launcher)),
+      listeners_(listeners),
+      events_(std::move(events)),
+      ended_(io),
+      writers_(io.get_executor()),
+      tasks_(io.get_executor()) {
+  ended_.expires_at(asio::steady_timer::time_point::max());
+}
+
+void WorkerSupervisor::start(WorkerConfiguration configuration) {
+  configuration_ = std::move(configuration);
+  tasks_.spawn("launcher messages", launcher_messages());
+  tasks_.spawn("launcher writer", launcher_.write_loop());
+  tasks_.spawn("worker supervisor", run_workers());
+}
+
+void WorkerSupervisor::reconfigure(WorkerConfiguration configuration) {
+  configuration_ = std::move(configuration);
+  if (worker_ && !send_configuration(*worker_)) worker_->close();
+}
+
+void WorkerSupervisor::send(std::string_view type, boost::json::value body) {
+  if (!worker_) return;
+  ipc::Frame frame;
+  frame.type = type;
+  frame.body = std::move(body);
+  if (auto sent = worker_->send(std::move(frame)); !sent && sent.error().code == Errc::limit) {
+    log::error("gateway", "the worker does not read its messages; replacing it");
+    worker_->close();
+  }
+}
+
+void WorkerSupervisor::send_exits(const ExitTable& exits) {
+  exits_ = boost::json::value_from(exits);
+  send(ipc::exits_frame, exits_);
+}
+
+void WorkerSupervisor::send_snapshot(const ipc::GatewaySnapshot& snapshot) {
+  if (ready_) send(ipc::snapshot_frame, boost::json::value_from(snapshot));
+}
+
+void WorkerSupervisor::request_names(const std::vector<std::string>& names) {
+  names_ = boost::json::value_from(ipc::Resolve{names});
+  send(ipc::resolve_frame, names_);
+}
+
+awaitable<void> WorkerSupervisor::launcher_messages() {
+  for (;;) {
+    auto frame = co_await launcher_.receive();
+    if (!frame) {
+      if (!draining_)
+        log::error("gateway", "the launcher is gone: a worker that ends cannot be replaced; restart "
+                              "the gateway",
+                   {{"error", frame.error().what}});
+      co_return;
+    }
+    if (frame->type == ipc::started_frame) {
+      if (auto started = ipc::decode<ipc::Started>(frame->body, "started")) {
+        worker_pid_ = started->pid;
+        log::info("gateway", "worker started", {{"pid", std::to_string(worker_pid_)}});
+      }
+    } else if (frame->type == ipc::exited_frame) {
+      if (auto exited = ipc::decode<ipc::Exited>(frame->body, "exited"))
+        log::write(draining_ ? log::Level::info : log::Level::warn, "gateway", "worker ended",
+                   {{"pid", std::to_string(exited->pid)}, {"how", exited->how}});
+    }
+  }
+}
+
+Result<std::shared_ptr<ipc::Channel>> WorkerSupervisor::launch() {
+  auto pair = ipc::make_socketpair();
+  if (!pair) return std::unexpected(std::move(pair.error()));
+  ipc::Frame order;
+  order.type = ipc::start_worker_frame;
+  order.body = boost::json::value_from(ipc::StartWorker{configuration_.user});
+  order.fds.push_back(std::move(pair->second));
+  order.fds.emplace_back(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
+  if (!order.fds.back()) return fail_errno("open our own program");
+  if (auto sent = launcher_.send(std::move(order)); !sent)
+    return std::unexpected(std::move(sent.error()).context("ask the launcher for a worker"));
+  return std::make_shared<ipc::Channel>(io_.get_executor(), std::move(pair->first));
+}
+
+awaitable<void> WorkerSupervisor::run_workers() {
+  auto backoff = std::chrono::steady_clock::duration(first_backoff);
+  for (;;) {
+    const auto began = std::chrono::steady_clock::now();
+    if (auto channel = launch()) {
+      worker_ = *channel;
+      writers_.spawn("worker writer", write_for(worker_));
+      if (send_listeners(*worker_) && send_configuration(*worker_)) {
+        if (!exits_.is_null()) send(ipc::exits_frame, exits_);
+        if (!names_.is_null()) send(ipc::resolve_frame, names_);
+        co_await serve(worker_);
+      }
+      worker_->close();
+      worker_.reset();
+    } else {
+      log::error("gateway", "cannot start a worker", {{"error", channel.error().what}});
+    }
+    ready_ = false;
+    ended_.cancel();
+    if (draining_) co_return;
+    ++restarts_;
+    events_.ended("the worker ended unexpectedly");
+    if (std::chrono::steady_clock::now() - began > settled_after) backoff = first_backoff;
+    co_await sleep_for(backoff);
+    backoff = std::min<std::chrono::steady_clock::duration>(backoff * 2, longest_backoff);
+  }
+}
+
+bool WorkerSupervisor::send_listeners(ipc::Channel& channel) {
+  constexpr std::size_t batch = ipc::max_fds_per_frame - 4;
+  const auto& wanted = configuration_.listeners;
+  for (std::size_t at = 0; at < wanted.size(); at += batch) {
+    ipc::Frame frame;
+    frame.type = ipc::listeners_frame;
+    ipc::Listeners body;
+    for (std::size_t i = at; i < std::min(wanted.size(), at + batch); ++i) {
+      const auto socket = listeners_.sockets().find(wanted[i].tag.key);
+      if (socket == listeners_.sockets().end()) continue;
+      body.tags.push_back(wanted[i].tag);
+      frame.fds.push_back(duplicate(socket->second.get()));
+    }
+    frame.body = boost::json::value_from(body);
+    if (!channel.send(std::move(frame))) return false;
+  }
+  return true;
+}
+
+bool WorkerSupervisor::send_configuration(ipc::Channel& channel) {
+  if (ready_ && !send_listeners(channel)) return false;
+  ipc::Frame frame;
+  frame.type = ipc::configure_frame;
+  configuration_.message.keys.clear();
+  for (const auto& wanted : configuration_.listeners)
+    configuration_.message.keys.push_back(wanted.tag.key);
+  frame.body = boost::json::value_from(configuration_.message);
+  auto text = ipc::make_memfd("oceanid-configuration", configuration_.text);
+  if (!text) return false;
+  frame.fds.push_back(std::move(*text));
+  for (const auto& file : configuration_.files) frame.fds.push_back(duplicate(file.get()));
+  return channel.send(std::move(frame)).has_value();
+}
+
+awaitable<void> WorkerSupervisor::serve(std::shared_ptr<ipc::Channel> channel) {
+  for (;;) {
+    auto frame = co_await channel->receive();
+    if (!frame) co_return;
+    if (!dispatch(*frame)) {
+      log::error("gateway", "the worker sent a message that makes no sense; replacing it",
+                 {{"type", frame->type}});
+      co_return;
+    }
+  }
+}
+
+bool WorkerSupervisor::dispatch(const ipc::Frame& frame) {
+  if (frame.type == ipc::ready_frame) {
+    auto ready = ipc::decode<ipc::Ready>(frame.body, "ready");
+    if (!ready) return false;
+    ready_ = true;
+    events_.ready(*ready);
+    return true;
+  }
+  if (frame.type == ipc::counters_frame) {
+    auto counters = ipc::decode<ipc::Counters>(frame.body, "counters");
+    if (counters) events_.counters(*counters);
+    return counters.has_value();
+  }
+  if (frame.type == ipc::resolved_frame) {
+    auto resolved = ipc::decode<ipc::Resolved>(frame.body, "resolved");
+    if (resolved) events_.resolved(*resolved);
+    return resolved.has_value();
+  }
+  return false;
+}
+
+awaitable<bool> WorkerSupervisor::drain(std::chrono::milliseconds patience) {
+  draining_ = true;
+  send(ipc::drain_frame, nullptr);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (worker_ && std::chrono::steady_clock::now() < deadline) {
+    ended_.expires_at(deadline);
+    auto [ec] = co_await ended_.async_wait(as_result);
+    static_cast<void>(ec);  // cancelled: the worker ended; expired: the deadline
+  }
+  co_return worker_ == nullptr;
+}
+
+awaitable<void> WorkerSupervisor::stop() {
+  draining_ = true;
+  if (worker_) worker_->close();
+  co_await tasks_.stop();
+  co_await writers_.stop();
+}
+
+}  // namespace oceanid::process

@@ -1,0 +1,88 @@
+#pragma once
+// netd's hold on its worker: asks the launcher for one, hands it listening sockets, configuration, exit
+// states and snapshots, and starts the next one when it ends (at once the first time, then with backoff
+// up to 5 s). The listening sockets stay open here, so nobody is refused in between.
+// Lives on netd's event loop.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/base/exit.hpp"
+#include "gateway/base/runtime/task_group.hpp"
+#include "gateway/ipc/channel.hpp"
+#include "gateway/ipc/messages.hpp"
+#include "gateway/ipc/snapshot.hpp"
+#include "gateway/process/launcher.hpp"
+#include "gateway/process/listeners.hpp"
+
+namespace oceanid::process {
+
+// Everything that a worker needs to serve one configuration; kept for the worker's successors.
+struct WorkerConfiguration {
+  ipc::Configure message;
+  std::string text;                       // the YAML
+  std::string user;
+  std::vector<WantedListener> listeners;
+  std::vector<UniqueFd> files;            // in the order of message.files
+};
+
+class WorkerSupervisor {
+ public:
+  struct Events {
+    std::function<void(const ipc::Resolved&)> resolved;
+    std::function<void(const ipc::Counters&)> counters;
+    std::function<void(const ipc::Ready&)> ready;
+    std::function<void(std::string why)> ended;
+  };
+
+  WorkerSupervisor(asio::io_context& io, UniqueFd launcher, const ListenerSet& listeners,
+                   Events events);
+
+  void start(WorkerConfiguration configuration);
+  void reconfigure(WorkerConfiguration configuration);
+  void send_exits(const ExitTable& exits);
+  void send_snapshot(const ipc::GatewaySnapshot& snapshot);
+  void request_names(const std::vector<std::string>& names);
+
+  bool ready() const { return ready_; }
+  std::uint64_t restarts() const { return restarts_; }
+  // Tells the worker to finish and waits until it has ended or `patience` is over.
+  awaitable<bool> drain(std::chrono::milliseconds patience);
+  awaitable<void> stop();
+  // The launcher's channel, for a successor of this process (upgrade); call after stop().
+  int launcher_fd() const { return launcher_fd_; }
+
+ private:
+  awaitable<void> run_workers();
+  awaitable<void> serve(std::shared_ptr<ipc::Channel> channel);
+  awaitable<void> launcher_messages();
+  Result<std::shared_ptr<ipc::Channel>> launch();
+  bool send_configuration(ipc::Channel& channel);
+  bool send_listeners(ipc::Channel& channel);
+  void send(std::string_view type, boost::json::value body);
+  bool dispatch(const ipc::Frame& frame);
+
+  asio::io_context& io_;
+  int launcher_fd_;
+  ipc::Channel launcher_;
+  const ListenerSet& listeners_;
+  Events events_;
+  WorkerConfiguration configuration_;
+  boost::json::value exits_;
+  boost::json::value names_;
+  std::shared_ptr<ipc::Channel> worker_;  // shared with the running serve(), which may outlive a replace
+  std::int64_t worker_pid_ = 0;
+  std::string last_exit_;
+  bool ready_ = false;
+  bool draining_ = false;
+  std::uint64_t restarts_ = 0;
+  asio::steady_timer ended_;  // cancelled when a worker's channel has closed
+  TaskGroup writers_;
+  TaskGroup tasks_;
+};
+
+}  // namespace oceanid::process

@@ -1,0 +1,40 @@
+#include "tunnel/core/exit_select.hpp"
+
+#include <algorithm>
+
+namespace oceanid::tunnel {
+
+std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,
+                                                std::optional<std::size_t> pin, TimePoint now) {
+  usable_since_.resize(usable.size());
+  for (std::size_t i = 0; i < usable.size(); ++i) {
+    if (!usable[i])
+      usable_since_[i].reset();
+    else if (!usable_since_[i])
+      usable_since_[i] = now;
+  }
+  due_.reset();
+  const auto eligible = [&](std::size_t i) { return usable[i] && (!pin || *pin == i); };
+  if (current_ && (*current_ >= usable.size() || !eligible(*current_))) current_.reset();
+  for (std::size_t i = 0; i < usable.size(); ++i) {
+    if (!eligible(i)) continue;
+    if (!current_) {
+      current_ = i;
+      break;
+    }
+    if (i >= *current_) break;
+    const TimePoint back_at = *usable_since_[i] + hold_;
+    if (back_at <= now) {
+      current_ = i;
+      break;
+    }
+    due_ = due_ ? std::min(*due_, back_at) : back_at;
+  }
+  return current_;
+}
+
+std::optional<TimePoint> ExitSelector::next_decision() const {
+  return due_;
+}
+
+}  // namespace oceanid::tunnel
