@@ -6,6 +6,7 @@
 #include "bench/load/net.hpp"
 #include "bench/load/options.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
