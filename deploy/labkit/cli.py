@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 
 from labkit import faults, gateway, lab, leaks, plan
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = parser().parse_args()
     if os.geteuid() != 0:
         say("deploy/lab needs root: network namespaces are the kernel's")

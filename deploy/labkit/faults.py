@@ -1,3 +1,247 @@
-"""placeholder"""
-USAGE=[]
-def apply(state, words): pass
+"""Faults. Made at the provider in front of a node wherever possible, so that the product cannot see the rules."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from labkit import gateway, plan, rules
+from labkit.rules import FAULT_TABLE
+from labkit.state import State
+from labkit.system import LabError, enter_net, run
+
+USAGE = (
+    "cut on|off NODE: nothing passes, in neither direction",
+    "one-way on|off NODE: the node sends but receives nothing",
+    "drop-udp on|off NODE: UDP is dropped, except the mesh's (Tailscale would go on over TCP)",
+    "path-mtu on|off NODE BYTES [silent]: smaller path; silent: without ICMP errors",
+    "loss on|off NODE PERCENT: random loss, both directions",
+    "kill on|off NODE [netd|worker|all]: SIGKILL; off starts oceanid again",
+    "freeze on|off NODE: SIGSTOP; off lets it go on",
+    "uplink-down on|off EXIT: eth0 loses its carrier",
+    "nat-off on|off EXIT: every source NAT on the exit is gone",
+    "wrong-nat on|off EXIT: its provider shows another address to the world",
+    "flush-nft on|off NODE: nft flush ruleset; off puts the neighbours' rules back",
+    "purge-routes on|off NODE: oceanid's rules and routes are deleted; off does nothing",
+)
+
+# First of oceanid's rule preferences and tables (DESIGN section 4), and how far they reach.
+RULES = range(5100, 5191)
+TABLES = range(13128, 13128 + 64)
+
+
+def apply(state: State, words: list[str]) -> None:
+    """`NAME on|off ARGS`, and `NAME ARGS on|off` as well."""
+    name, rest = words[0], words[1:]
+    switches = [word for word in rest if word in ("on", "off")]
+    rest = [word for word in rest if word not in ("on", "off")]
+    if name not in FAULTS or len(switches) != 1 or not rest:
+        raise LabError("fault NAME on|off ARGS, one of:\n  " + "\n  ".join(USAGE))
+    node = plan.NODES.get(rest[0])
+    if node is None:
+        raise LabError(f"{rest[0]} is no node: {' '.join(plan.NODES)}")
+    on = switches[0] == "on"
+    key = f"{name} {node.name}"
+    if on and key in state.values["faults"] and name not in REPEATABLE:
+        FAULTS[name](state, node, False, rest[1:])
+    FAULTS[name](state, node, on, rest[1:])
+    if on:
+        state.values["faults"][key] = " ".join(rest[1:])
+    else:
+        state.values["faults"].pop(key, None)
+    state.save()
+
+
+def _nft(state: State, who: str, text: str, check: bool = True) -> str:
+    return run(["nft", "-f", "-"], stdin=text, enter=lambda: enter_net(state.namespace(who)), check=check)
+
+
+def _rewrite(state: State, node: plan.Node, name: str, wanted: dict[str, list[str]]) -> None:
+    """Replaces the rules that carry the fault's name by `wanted` (chain -> rules), in one transaction."""
+    import json
+    inside = lambda: enter_net(state.namespace(node.provider))
+    listing = json.loads(run(["nft", "-j", "list", "table", "inet", FAULT_TABLE], enter=inside))
+    lines = []
+    for item in listing["nftables"]:
+        rule = item.get("rule")
+        if rule and rule.get("comment") == name:
+            lines.append(f"delete rule inet {FAULT_TABLE} {rule['chain']} handle {rule['handle']}")
+    for chain, texts in wanted.items():
+        lines += [f'add rule inet {FAULT_TABLE} {chain} {text} comment "{name}"' for text in texts]
+    _nft(state, node.provider, "\n".join(lines) + "\n")
+
+
+def cut(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    _rewrite(state, node, "cut", {"from_node": ["jump condemn"], "to_node": ["drop"]} if on else {})
+
+
+def one_way(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    _rewrite(state, node, "one-way", {"to_node": ["drop"]} if on else {})
+
+
+def drop_udp(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    # The mesh's VXLAN: destination port fixed, source port from a hash, and rewritten by the home router.
+    match = f"meta l4proto udp udp dport != {plan.MESH_PORT}"
+    _rewrite(state, node, "drop-udp", {"from_node": [f"{match} jump condemn"], "to_node": [f"{match} drop"]} if on else {})
+
+
+def loss(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    wanted = {}
+    if on:
+        match = f"numgen random mod 10000 < {round(_number('loss', arguments, 0, 100) * 100)}"
+        wanted = {"from_node": [f"{match} jump condemn"], "to_node": [f"{match} drop"]}
+    _rewrite(state, node, "loss", wanted)
+
+
+def path_mtu(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    """Route MTUs of the provider: the kernel then fragments or answers with ICMP exactly as a router does."""
+    silent = "silent" in arguments
+    mtu = round(_number("path-mtu", arguments, 576, 1500)) if on else 0
+    lock = f" mtu lock {mtu}" if on else ""
+    who = node.provider
+    home = not node.uplink6
+    upstream = plan.NAT_GATEWAY if home else f"192.0.2.{plan.TRANSFER4[who]}"
+    four = [f"route replace default via {upstream} dev wan{lock}",
+            f"route replace {plan.network_of(node.uplink4)} dev node proto kernel scope link src {node.gateway4}{lock}"]
+    six = [] if home else [f"route replace default via fe80::1 dev wan metric 1024{lock}",
+                           f"route replace {plan.network_of(node.uplink6)} dev node metric 1024{lock}"]
+    namespace = state.namespace(who)
+    run(["ip", "-4", "-n", namespace, "-batch", "-"], stdin="\n".join(four) + "\n")
+    if six and (mtu == 0 or mtu >= 1280):
+        run(["ip", "-6", "-n", namespace, "-batch", "-"], stdin="\n".join(six) + "\n")
+    for one in () if on else (who, node.name, *node.pods):
+        # What the kernels have learned about the smaller path would outlive it by ten minutes.
+        for family in ("-4", "-6"):
+            run(["ip", family, "-n", state.namespace(one), "route", "flush", "cache"])
+    errors = ["icmp type destination-unreachable icmp code frag-needed drop", "icmpv6 type packet-too-big drop"]
+    _rewrite(state, node, "path-mtu", {"errors": errors} if on and silent else {})
+
+
+def kill(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    if not on:
+        gateway.start(state, node.name)
+        return
+    what = arguments[0] if arguments else "netd"
+    netd = _gateway(state, node)
+    everybody = gateway.processes(state, node.name)
+    victims = {"netd": [netd.pid], "worker": [pid for pid in everybody if _title(pid) == "worker"], "all": everybody}
+    if what not in victims:
+        raise LabError("kill on NODE [netd|worker|all]")
+    if not victims[what]:
+        raise LabError(f"no {what} runs on {node.name}")
+    for pid in victims[what]:
+        os.kill(pid, signal.SIGKILL)
+    if what != "worker":
+        netd.wait_gone(2)
+
+
+def _title(pid: int) -> str:
+    """Which of the gateway's processes this is, by the name it gives itself: oceanid-netd, oceanid-worker, …"""
+    with open(f"/proc/{pid}/comm", encoding="ascii") as comm:
+        return comm.read().strip().removeprefix("oceanid-")
+
+
+def _gateway(state: State, node: plan.Node):
+    process = state.process(f"oceanid-{node.name}")
+    if process is None or not process.alive():
+        raise LabError(f"oceanid does not run on {node.name}")
+    return process
+
+
+def freeze(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    _gateway(state, node)
+    for pid in gateway.processes(state, node.name):
+        os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+
+def uplink_down(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    _exit_only(node)
+    run(["ip", "-n", state.namespace(node.provider), "link", "set", "node", "down" if on else "up"])
+    if not on:
+        # IPv6 loses the link-local address and the routes with the link; IPv4 gets its connected route back alone.
+        run(["ip", "-6", "-n", state.namespace(node.provider), "-batch", "-"],
+            stdin="addr replace fe80::1/64 dev node nodad
+"
+                  f"route replace {plan.network_of(node.uplink6)} dev node metric 1024
+")
+        if f"path-mtu {node.name}" in state.values["faults"]:
+            path_mtu(state, node, True, state.values["faults"][f"path-mtu {node.name}"].split())
+
+
+def wrong_nat(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    _exit_only(node)
+    other = node.address4.rsplit(".", 1)[0] + f".{int(node.address4.rsplit('.', 1)[1]) + 1}"
+    rule = f'meta nfproto ipv4 oifname "wan" ip saddr {node.address4} snat ip to {other}'
+    _rewrite(state, node, "wrong-nat", {"disguise": [rule]} if on else {})
+    if on:  # the provider must take the answers to that address itself
+        run(["ip", "-n", state.namespace(node.provider), "addr", "replace", f"{other}/32", "dev", "wan"])
+    else:
+        run(["ip", "-n", state.namespace(node.provider), "addr", "del", f"{other}/32", "dev", "wan"], check=False)
+
+
+def nat_off(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    """Empties the NAT postrouting chains of Flannel and of oceanid on the exit itself."""
+    import json
+    _exit_only(node)
+    if not on:
+        for name, text in state.values.pop("nat_off", {}).get(node.name, []):
+            _nft(state, node.name, f"flush chain {name}\n{text}", check=False)
+        return
+    saved = []
+    inside = lambda: enter_net(state.namespace(node.name))
+    listing = json.loads(run(["nft", "-j", "list", "chains"], enter=inside))
+    for item in listing["nftables"]:
+        chain = item.get("chain", {})
+        ours = chain.get("table", "").startswith(("oceanid", "flannel"))
+        if ours and chain.get("type") == "nat" and chain.get("hook") == "postrouting":
+            name = f"{chain['family']} {chain['table']} {chain['name']}"
+            saved.append((name, run(["nft", "list", "chain", *name.split()], enter=inside)))
+            _nft(state, node.name, f"flush chain {name}\n")
+    state.values.setdefault("nat_off", {})[node.name] = saved
+
+
+def flush_nft(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    if on:
+        _nft(state, node.name, "flush ruleset\n")
+        return
+    tables = "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in ("flannel-ipv4", "kube-proxy", "tailscale"))
+    _nft(state, node.name, tables + rules.node_neighbours(node))
+
+
+def purge_routes(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    if not on:
+        return
+    namespace = state.namespace(node.name)
+    for family in ("-4", "-6"):
+        lines = []
+        for line in run(["ip", family, "-n", namespace, "rule", "list"]).splitlines():
+            preference = int(line.split(":")[0])
+            if preference in RULES:
+                lines.append(f"rule del pref {preference}\n")
+        run(["ip", family, "-n", namespace, "-force", "-batch", "-"], stdin="".join(lines), check=False)
+        present = run(["ip", family, "-n", namespace, "route", "show", "table", "all"])
+        for table in TABLES:
+            if f"table {table} " in present:
+                run(["ip", family, "-n", namespace, "route", "flush", "table", str(table)], check=False)
+
+
+def _exit_only(node: plan.Node) -> None:
+    if not node.exit:
+        raise LabError(f"{node.name} is no exit: {' '.join(plan.EXITS)}")
+
+
+def _number(fault: str, arguments: list[str], low: float, high: float) -> float:
+    try:
+        value = float(arguments[0])
+    except (IndexError, ValueError):
+        value = -1
+    if not low <= value <= high:
+        raise LabError(f"{fault} wants a number from {low} to {high}")
+    return value
+
+
+FAULTS = {"cut": cut, "one-way": one_way, "drop-udp": drop_udp, "path-mtu": path_mtu, "loss": loss, "kill": kill,
+          "freeze": freeze, "uplink-down": uplink_down, "nat-off": nat_off, "wrong-nat": wrong_nat,
+          "flush-nft": flush_nft, "purge-routes": purge_routes}
+# Doing these twice is meant: what they destroy grows again.
+REPEATABLE = {"kill", "freeze", "flush-nft", "purge-routes"}
