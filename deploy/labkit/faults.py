@@ -160,10 +160,8 @@ def uplink_down(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     if not on:
         # IPv6 loses the link-local address and the routes with the link; IPv4 gets its connected route back alone.
         run(["ip", "-6", "-n", state.namespace(node.provider), "-batch", "-"],
-            stdin="addr replace fe80::1/64 dev node nodad
-"
-                  f"route replace {plan.network_of(node.uplink6)} dev node metric 1024
-")
+            stdin="addr replace fe80::1/64 dev node nodad\n"
+                  f"route replace {plan.network_of(node.uplink6)} dev node metric 1024\n")
         if f"path-mtu {node.name}" in state.values["faults"]:
             path_mtu(state, node, True, state.values["faults"][f"path-mtu {node.name}"].split())
 
