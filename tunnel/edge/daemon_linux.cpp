@@ -13,10 +13,13 @@
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern "C" {  // glibc 2.36 forgot to say so in this header
+#include <sys/pidfd.h>
+}
 
 namespace oceanid::tunnel {
 namespace {
@@ -86,7 +89,8 @@ class SpawnPlan {
 
 // What the process needs of our environment and no more.
 std::vector<std::string> environment() {
-  std::vector<std::string> result{"LOG_LEVEL=error"};
+  // The second one spares us its banner; we run it with -f anyway.
+  std::vector<std::string> result{"LOG_LEVEL=error", "WG_PROCESS_FOREGROUND=1"};
   const char* path = std::getenv("PATH");
   result.push_back(std::string("PATH=") +
                    (path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));

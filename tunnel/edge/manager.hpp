@@ -46,6 +46,8 @@ struct TunnelStatus {
   std::uint16_t listen_port = 0;
   std::vector<PeerStatus> peers;        // one on a dialled device
   EchoState echo = EchoState::unknown;  // dialled devices only
+  std::uint64_t echo_sent = 0;          // since the prober was made
+  std::uint64_t echo_answered = 0;
   std::optional<std::chrono::nanoseconds> rtt;
   ExitProof proof;    // dialled devices only; why (not) usable
   std::string error;  // why it is not present; empty: nothing wrong
@@ -107,6 +109,9 @@ class TunnelManager {
     Clock::time_point applied_at{};
     Clock::time_point retry_at{};
     std::chrono::milliseconds backoff{0};
+    Clock::time_point quiet_since{};       // nothing received and no echo since then
+    Clock::time_point handshake_due_at{};  // the next forced handshake, if it stays quiet
+    std::chrono::milliseconds handshake_pause{0};
     std::shared_ptr<EchoProber> prober;  // shared with the coroutine that runs it
   };
 
@@ -126,6 +131,8 @@ class TunnelManager {
   awaitable<void> converge();
   awaitable<void> converge_device(IfName name);
   awaitable<void> refresh(IfName name);
+  awaitable<void> revive(IfName name);
+  void note_progress(Device& device, const DeviceSnapshot& snapshot) const;
   void lost(const IfName& name, std::string why);
   void postpone(Device& device);
   TunnelStatus status_of(const Device& device) const;

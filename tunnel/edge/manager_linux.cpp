@@ -13,6 +13,12 @@ constexpr auto poll = 1s;  // no notification exists for WireGuard's state
 constexpr auto first_backoff = 200ms;
 constexpr auto longest_backoff = 10s;
 constexpr auto settled = 10s;  // a device that lived this long starts again without delay
+// A peer that restarted has no session any more; WireGuard alone notices after 15 s and then tries
+// every 5 s. A forced handshake brings it back within seconds (measured: 0.6 s instead of 13 to 15
+// s). The pause doubles, because a peer without our echo responder looks just as quiet.
+constexpr auto quiet_too_long = 2s;
+constexpr std::chrono::milliseconds first_handshake_pause = 4s;
+constexpr std::chrono::milliseconds longest_handshake_pause = 60s;
 constexpr unsigned silent_snapshots = 3;  // a daemon that accepts and says nothing is replaced
 
 BackendOptions backend_options(const TunnelManager::Options& options,
@@ -191,6 +197,7 @@ awaitable<void> TunnelManager::converge() {
   for (const IfName& name : names) {
     co_await converge_device(name);
     co_await refresh(name);
+    co_await revive(name);
   }
   publish();
 }
@@ -225,6 +232,7 @@ awaitable<void> TunnelManager::refresh(IfName name) {
   if (after == devices_.end()) co_return;
   Device& device = after->second;
   if (snapshot) {
+    note_progress(device, *snapshot);
     device.snapshot = std::move(*snapshot);
     device.failed_snapshots = 0;
   } else if (snapshot.error().code == Errc::not_found) {
@@ -233,6 +241,34 @@ awaitable<void> TunnelManager::refresh(IfName name) {
     lost(name, "the device does not answer");
     to_remove_.push_back(name);  // ends the silent process; the next turn makes a new one
   }
+}
+
+void TunnelManager::note_progress(Device& device, const DeviceSnapshot& snapshot) const {
+  if (device.desired.hub) return;
+  const bool echo = device.prober && device.prober->tracker().state() == EchoState::up;
+  const PublicKey& key = device.desired.peers.front().public_key;
+  const PeerSnapshot* now = snapshot.find(key);
+  const PeerSnapshot* before = device.snapshot ? device.snapshot->find(key) : nullptr;
+  const bool received = now && before && now->rx_bytes > before->rx_bytes;
+  if (echo) device.handshake_pause = first_handshake_pause;
+  if (!echo && !received && before) return;
+  device.quiet_since = Clock::now();
+}
+
+awaitable<void> TunnelManager::revive(IfName name) {
+  const auto at = devices_.find(name);
+  if (at == devices_.end() || !at->second.applied || at->second.desired.hub) co_return;
+  Device& device = at->second;
+  const auto now = Clock::now();
+  const DesiredPeer& peer = device.desired.peers.front();
+  if (!peer.endpoint || now - device.quiet_since < quiet_too_long || now < device.handshake_due_at)
+    co_return;
+  device.handshake_pause = std::max(device.handshake_pause, first_handshake_pause);
+  device.handshake_due_at = now + device.handshake_pause;
+  device.handshake_pause = std::min(device.handshake_pause * 2, longest_handshake_pause);
+  const auto forced = co_await backend_->force_handshake(name, peer.public_key);
+  if (!forced && forced.error().code != Errc::limit)
+    log::warn("tunnel", forced.error().what, {{"device", name.str()}});
 }
 
 void TunnelManager::lost(const IfName& name, std::string why) {

@@ -43,6 +43,10 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
   const EchoResult echo = device.prober ? device.prober->result(Clock::now()) : EchoResult();
   status.echo = echo.state;
   status.rtt = echo.rtt;
+  if (device.prober) {
+    status.echo_sent = device.prober->tracker().sent_total();
+    status.echo_answered = device.prober->tracker().answered_total();
+  }
   status.proof = judge(live, echo, now);
   return status;
 }

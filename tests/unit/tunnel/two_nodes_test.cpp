@@ -1,0 +1,254 @@
+// Two nodes with wireguard-go in network namespaces: they dial each other, lose daemons and links,
+// and restart. Not run (with the reason) only without root or /dev/net/tun.
+
+#include "node_harness.hpp"
+#include "tunnel/edge/daemon.hpp"
+#include "tunnel/edge/key_store.hpp"
+#include "tunnel/edge/state_file.hpp"
+
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+namespace oceanid::tunnel {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+using testing::Node;
+
+// True as soon as `condition` holds; false when it does not within `limit`.
+bool eventually(std::chrono::seconds limit, const std::function<bool()>& condition) {
+  const auto end = Clock::now() + limit;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
+
+long long milliseconds_since(Clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+}
+
+class TwoNodes : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto reason = testing::why_not_here()) GTEST_SKIP() << *reason;
+    std::string name = std::filesystem::temp_directory_path() / "oceanid-tunnel-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    const PublicKey key_a = make_key("a");
+    const PublicKey key_b = make_key("b");
+    a_ = std::make_unique<Node>(folder_ + "/a",
+                                wanted("10.99.0.1", "b", key_b, "10.99.0.2", "192.0.2.2"));
+    b_ = std::make_unique<Node>(folder_ + "/b",
+                                wanted("10.99.0.2", "a", key_a, "10.99.0.1", "192.0.2.1"));
+    testing::connect(*a_, *b_);
+    a_->start();
+    b_->start();
+  }
+
+  void TearDown() override {
+    a_.reset();
+    b_.reset();
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
+
+  PublicKey make_key(const std::string& node) {
+    std::filesystem::create_directories(folder_ + "/" + node);
+    const auto key = load_or_create_private_key(folder_ + "/" + node + "/private.key");
+    return public_key_of(key.value()).value();
+  }
+
+  static TunnelManager::Wanted wanted(const char* own, const char* peer, const PublicKey& key,
+                                      const char* peer_address, const char* endpoint) {
+    TunnelManager::Wanted result;
+    result.settings.addresses = {*IpAddress::parse(own)};
+    result.settings.backend = BackendChoice::userspace;
+    PeerSettings settings;
+    settings.name = peer;
+    settings.public_key = key.to_base64();
+    settings.endpoint = HostPort{endpoint, 51820};
+    settings.addresses = {*IpAddress::parse(peer_address)};
+    settings.keepalive = 1s;
+    result.settings.peers = {settings};
+    ExitSettings exit;
+    exit.name = peer;
+    exit.peer = peer;
+    result.exits = {exit};
+    result.interval = 50ms;
+    return result;
+  }
+
+  bool both_up() {
+    return eventually(15s, [&] {
+      return a_->status()["oc-b"].echo == "up" && b_->status()["oc-a"].echo == "up";
+    });
+  }
+
+  std::string folder_;
+  std::unique_ptr<Node> a_;
+  std::unique_ptr<Node> b_;
+};
+
+TEST_F(TwoNodes, DialEachOtherAndBothSessionsStand) {
+  ASSERT_TRUE(both_up()) << a_->command("status") << b_->command("status");
+  for (Node* node : {a_.get(), b_.get()}) {
+    EXPECT_TRUE(eventually(5s, [&] { return node->status()["oc-hub"].handshake_age >= 0; }))
+        << "the far side's session arrives at the hub";
+    EXPECT_EQ(node->status()[node == a_.get() ? "oc-b" : "oc-a"].mtu, 1440U);
+  }
+}
+
+// Both sessions have the same pair of static keys. A new handshake of one must not end the other:
+// while A's is renewed again and again, B loses not a single echo of its own.
+TEST_F(TwoNodes, HandshakesOfTheTwoSessionsDoNotDisturbEachOther) {
+  ASSERT_TRUE(both_up());
+  const auto lost = [&] {
+    const auto view = b_->status()["oc-a"];
+    return view.sent - view.answered;
+  };
+  // One question may be on its way when we look; those before the first answer were lost at start.
+  ASSERT_TRUE(eventually(5s, [&] { return b_->status()["oc-a"].answered >= 5; }));
+  const std::uint64_t lost_before = lost();
+  const std::uint64_t answered_before = b_->status()["oc-a"].answered;
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(eventually(5s, [&] { return a_->command("force b") == "ok"; }));
+    ASSERT_TRUE(eventually(5s, [&] { return a_->status()["oc-b"].echo == "up"; }));
+  }
+  EXPECT_GE(b_->status()["oc-a"].answered, answered_before + 40);
+  EXPECT_LE(lost(), lost_before + 1);
+  EXPECT_EQ(b_->status()["oc-a"].echo, "up");
+}
+
+TEST_F(TwoNodes, AForcedHandshakeIsLimitedToOneInThreeSeconds) {
+  ASSERT_TRUE(both_up());
+  // The manager itself may have forced one while the tunnel came up.
+  EXPECT_TRUE(eventually(5s, [&] { return a_->command("force b") == "ok"; }));
+  EXPECT_NE(a_->command("force b").find("less than 3 s ago"), std::string::npos);
+  EXPECT_NE(a_->command("force nobody"), "ok");
+}
+
+TEST_F(TwoNodes, AKilledDaemonIsReplaced) {
+  ASSERT_TRUE(both_up());
+  const auto before = a_->daemon("oc-b");
+  ASSERT_TRUE(before);
+  const auto begin = Clock::now();
+  ASSERT_EQ(::kill(*before, SIGKILL), 0);
+  ASSERT_TRUE(eventually(10s, [&] {
+    const auto now = a_->daemon("oc-b");
+    return now && now != before && a_->status()["oc-b"].present;
+  }));
+  RecordProperty("daemon_replaced_ms", std::to_string(milliseconds_since(begin)));
+  const std::uint64_t answered = a_->status()["oc-b"].answered;
+  ASSERT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].answered > answered + 3; }))
+      << a_->command("status");
+  RecordProperty("echo_again_ms", std::to_string(milliseconds_since(begin)));
+}
+
+TEST_F(TwoNodes, ADeletedLinkIsMadeAgain) {
+  ASSERT_TRUE(both_up());
+  const auto before = a_->daemon("oc-b");
+  ASSERT_EQ(a_->run("ip link delete oc-b"), 0);
+  ASSERT_TRUE(eventually(10s, [&] {
+    const auto view = a_->status()["oc-b"];
+    return a_->daemon("oc-b") != before && view.present;
+  }));
+  const std::uint64_t answered = a_->status()["oc-b"].answered;
+  EXPECT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].answered > answered + 3; }));
+}
+
+TEST_F(TwoNodes, ADaemonThatNoLongerAnswersIsReplaced) {
+  ASSERT_TRUE(both_up());
+  const auto before = a_->daemon("oc-b");
+  ASSERT_EQ(::kill(*before, SIGSTOP), 0);
+  EXPECT_TRUE(eventually(5s, [&] { return a_->status()["oc-b"].echo == "down"; }));
+  EXPECT_TRUE(eventually(30s, [&] {
+    const auto now = a_->daemon("oc-b");
+    return now && now != before && a_->status()["oc-b"].echo == "up";
+  })) << a_->command("status");
+  EXPECT_FALSE(identify(*before));
+}
+
+TEST_F(TwoNodes, ARestartAdoptsTheRunningDaemons) {
+  ASSERT_TRUE(both_up());
+  const auto dialled = a_->daemon("oc-b");
+  const auto hub = a_->daemon("oc-hub");
+  const auto before = a_->status()["oc-b"];
+  a_->kill_manager();
+  a_->start();
+  ASSERT_TRUE(both_up());
+  EXPECT_EQ(a_->daemon("oc-b"), dialled);
+  EXPECT_EQ(a_->daemon("oc-hub"), hub);
+  const auto after = a_->status()["oc-b"];
+  EXPECT_GE(after.rx_bytes, before.rx_bytes) << "the session's counters go on";
+  EXPECT_GE(after.handshake_age, before.handshake_age) << "no new handshake was needed";
+}
+
+TEST_F(TwoNodes, AnAdoptedDaemonIsStillReplacedWhenItDies) {
+  ASSERT_TRUE(both_up());
+  const auto before = a_->daemon("oc-b");
+  a_->kill_manager();
+  a_->start();
+  ASSERT_TRUE(both_up());
+  ASSERT_EQ(a_->daemon("oc-b"), before);
+  ASSERT_EQ(::kill(*before, SIGKILL), 0);
+  EXPECT_TRUE(eventually(10s, [&] {
+    const auto now = a_->daemon("oc-b");
+    return now && now != before && a_->status()["oc-b"].present;
+  }));
+}
+
+TEST_F(TwoNodes, ARestartWithAnotherKeyReplacesTheDaemons) {
+  ASSERT_TRUE(both_up());
+  const auto before = a_->daemon("oc-b");
+  a_->kill_manager();
+  std::filesystem::remove(folder_ + "/a/private.key");
+  make_key("a");
+  a_->start();
+  EXPECT_TRUE(eventually(10s, [&] {
+    const auto now = a_->daemon("oc-b");
+    return now && now != before && a_->status()["oc-b"].present;
+  }));
+  EXPECT_FALSE(identify(*before));
+}
+
+TEST_F(TwoNodes, ADeviceThatIsNoLongerWantedGoesAtTheNextStart) {
+  ASSERT_TRUE(both_up());
+  a_->kill_manager();
+  a_->wanted.settings.peers.front().endpoint.reset();  // b now only dials us
+  a_->start();
+  EXPECT_TRUE(eventually(10s, [&] { return a_->status().size() == 1; }));
+  EXPECT_NE(a_->run("ip link show oc-b 2>/dev/null"), 0);
+  EXPECT_TRUE(eventually(10s, [&] { return b_->status()["oc-a"].echo == "up"; }));
+}
+
+TEST_F(TwoNodes, RemoveAllLeavesNoLinkNoProcessAndNoSocket) {
+  ASSERT_TRUE(both_up());
+  EXPECT_EQ(a_->command("remove"), "ok");
+  EXPECT_NE(a_->run("ip -br link | grep -q '^oc-'"), 0);
+  EXPECT_EQ(a_->processes().size(), 1U) << "only the keeper of the namespaces";
+  EXPECT_TRUE(std::filesystem::is_empty(a_->file("/run/wireguard")));
+  EXPECT_TRUE(std::filesystem::is_empty(a_->file("/run/oceanid")));
+}
+
+TEST_F(TwoNodes, ACutIsSeenAfterThreeIntervalsAndItsEndAtOnce) {
+  ASSERT_TRUE(both_up());
+  ASSERT_EQ(a_->run("ip link set link0 down"), 0);
+  const auto cut = Clock::now();
+  ASSERT_TRUE(eventually(5s, [&] { return a_->status()["oc-b"].echo == "down"; }));
+  const auto detected = milliseconds_since(cut);
+  RecordProperty("down_ms", std::to_string(detected));
+  EXPECT_LT(detected, 600) << "three intervals of 50 ms and a busy machine";
+  EXPECT_FALSE(a_->status()["oc-b"].usable);
+  ASSERT_EQ(a_->run("ip link set link0 up"), 0);
+  EXPECT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].usable; }));
+}
+
+}  // namespace
+}  // namespace oceanid::tunnel
