@@ -16,8 +16,9 @@ IpAddress ip(std::string_view text) {
 TEST(ClientAcl, UnwrapsOnlyMappedAddresses) {
   EXPECT_EQ(unmapped(ip("::ffff:10.1.2.3")), ip("10.1.2.3"));
   EXPECT_EQ(unmapped(ip("10.1.2.3")), ip("10.1.2.3"));
-  for (const char* other : {"::1", "::10.1.2.3", "::fffe:a01:203", "::1:ffff:a01:203",
-                            "64:ff9b::10.1.2.3", "::ffff:0:10.1.2.3", "100::ffff:10.1.2.3"})
+  for (const char* other :
+       {"::1", "::10.1.2.3", "::fffe:a01:203", "::ff:a01:203", "::ff00:a01:203", "::1:ffff:a01:203",
+        "64:ff9b::10.1.2.3", "::ffff:0:10.1.2.3", "100::ffff:10.1.2.3"})
     EXPECT_EQ(unmapped(ip(other)), ip(other)) << other;
 }
 

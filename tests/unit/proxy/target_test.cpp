@@ -140,6 +140,9 @@ TEST(Authority, IsRefusedWithAReason) {
       {"1.2.3.256:443", number},
       {"1.2.65536:443", number},
       {"4294967296:443", number},
+      {"18446744075840258049:443", number},  // 127.0.0.1 after a 64-bit wrap
+      {"0x1000000007f000001:443", number},
+      {"02000000000017700000001:443", number},
       {"08.8.8.8:443", number},
       {"0x:443", number},
       {"0x1.0xg:443", number},
