@@ -111,9 +111,14 @@ def _nat() -> list[str]:
             f"route add default via {plan.NAT_GATEWAY} dev wan"]
 
 
+def _pod_mtu(pods_ipv6: bool) -> int:
+    # Linux takes IPv6 off a link below 1280 bytes, so pods cannot have it at Flannel's MTU here.
+    return plan.MTU["mesh"] if pods_ipv6 else plan.MTU["flannel"]
+
+
 def _pod(pod: str, pods_ipv6: bool) -> list[str]:
     node, _ = plan.split_pod(pod)
-    mtu = plan.MTU["flannel"]
+    mtu = _pod_mtu(pods_ipv6)
     lines = ["link set lo up", f"link set eth0 mtu {mtu} up", f"addr add {plan.pod_address(pod)}/24 dev eth0",
              f"route add default via {node.pod_gateway}"]
     if pods_ipv6:
@@ -156,7 +161,7 @@ def _flannel(node: plan.Node) -> list[str]:
 
 
 def _bridge(node: plan.Node, pods_ipv6: bool) -> list[str]:
-    mtu = plan.MTU["flannel"]
+    mtu = _pod_mtu(pods_ipv6)
     lines = [f"link add cni0 mtu {mtu} type bridge", f"addr add {node.pod_gateway}/24 dev cni0"]
     if pods_ipv6:
         lines.append(f"addr add {node.pod_gateway6}/64 dev cni0 nodad")
