@@ -19,9 +19,10 @@ constexpr auto beat_patience = 5s;
 
 ProxyThreads::ProxyThreads(std::uint32_t count,
                            const std::shared_ptr<const proxy::Runtime>& runtime) {
+  const auto ledger = std::make_shared<proxy::TunnelLedger>();  // limits hold for all loops together
   for (std::uint32_t i = 0; i < std::max(count, 1U); ++i) {
     auto& loop = *loops_.emplace_back(std::make_unique<Loop>());
-    loop.server = std::make_unique<proxy::Server>(loop.io, runtime);
+    loop.server = std::make_unique<proxy::Server>(loop.io, runtime, ledger);
     loop.last_beat = Clock::now().time_since_epoch().count();
     beat(loop);
     loop.thread = std::thread([&loop] { loop.io.run(); });

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+"""Adds up the JUnit files of a test run and prints the verdict; the last line is the runner's summary.
+
+A test that could not run is printed with its reason. With --strict (tests/run --all) it counts as failed.
+"""
+import argparse
+import pathlib
+import sys
+import xml.etree.ElementTree as ElementTree
+
+
+def cases(path):
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        name = f"{case.get('classname', '')}.{case.get('name', '')}".strip(".")
+        failure = case.find("failure")
+        if failure is None:
+            failure = case.find("error")
+        skipped = case.find("skipped")
+        if failure is not None or case.get("status") == "fail":
+            yield name, "failed", (failure.get("message") or "") if failure is not None else ""
+        elif skipped is not None or case.get("status") in ("notrun", "disabled"):
+            reason = (skipped.get("message") or skipped.text or "") if skipped is not None else ""
+            yield name, "skipped", reason or (case.findtext("system-out") or "").strip()[-300:]
+        else:
+            yield name, "passed", ""
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--results", required=True, type=pathlib.Path)
+    options.add_argument("--failed-steps", type=int, default=0)
+    options.add_argument("--strict", action="store_true")
+    options = options.parse_args()
+
+    count = {"passed": 0, "failed": options.failed_steps, "skipped": 0}
+    files = sorted(options.results.glob("*.xml"))
+    for path in files:
+        for name, outcome, reason in cases(path):
+            if outcome == "skipped":
+                print(f"not run here: {name}: {' '.join(reason.split())}")
+                if options.strict:
+                    outcome = "failed"
+            elif outcome == "failed":
+                print(f"FAILED: {name}")
+            count[outcome] += 1
+    if not files or count["passed"] == 0:
+        print("no test was executed")
+        count["failed"] += 1
+    if options.failed_steps:
+        print(f"{options.failed_steps} step(s) failed before or beside the tests, see above")
+    print("tests/run: ALL GREEN" if count["failed"] == 0 else "tests/run: RED")
+    print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
+    return 0 if count["failed"] == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
