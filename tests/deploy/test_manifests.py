@@ -5,7 +5,6 @@ import subprocess
 import pytest
 import yaml
 
-KUSTOMIZATIONS = ["base", "overlays/proxy-only", "client-namespace"]
 NODES = ["calypso", "meliae", "styx", "tethys"]
 CAPABILITIES = ["NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID"]
 PODS = "10.42.0.0/16"
@@ -201,6 +200,12 @@ def test_gateway_has_no_access_to_the_api(render, folder):
             assert set(rule["verbs"]) <= {"get", "list", "watch"} and "secrets" not in rule["resources"]
 
 
+def test_both_kinds_share_one_rbac(root):
+    """A kustomization must not read files outside its folder, so there are two copies."""
+    folder = root / "deploy/kubernetes"
+    assert (folder / "base/rbac.yaml").read_bytes() == (folder / "overlays/proxy-only/rbac.yaml").read_bytes()
+
+
 def test_secret_is_shipped_empty(base):
     secret = base[("Secret", "oceanid-secrets")]
     assert not secret.get("data") and not secret.get("stringData")
@@ -247,7 +252,9 @@ def restricted_violations(pod):
 
 
 def test_proxy_only_is_admitted_under_restricted(proxy_only):
-    assert ("DaemonSet", "oceanid") not in proxy_only
+    assert [kind for kind, _ in sorted(proxy_only)] == [
+        "ConfigMap", "Deployment", "Namespace", "NetworkPolicy", "NetworkPolicy", "Role", "RoleBinding", "Service",
+        "ServiceAccount"]
     workload = proxy_only[("Deployment", "oceanid")]
     assert workload["spec"]["replicas"] == 1
     assert restricted_violations(pod_of(workload)) == []
@@ -262,8 +269,9 @@ def test_the_rules_of_restricted_are_not_blind(base):
     assert {"hostNetwork", "capabilities", "runs as root", "volume tun: hostPath"} <= set(found)
 
 
-def test_nothing_else_in_the_namespace_reaches_anybody(base):
-    spec = base[("NetworkPolicy", "deny-all")]["spec"]
+@pytest.mark.parametrize("folder", ["base", "overlays/proxy-only"])
+def test_nothing_else_in_the_namespace_reaches_anybody(render, folder):
+    spec = render(folder)[("NetworkPolicy", "deny-all")]["spec"]
     assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
