@@ -1,0 +1,66 @@
+#pragma once
+// c-ares on the event loop: its sockets are ours (opened, bound, watched and closed here), its
+// time-outs are one timer. One thread. Callbacks come from within process(); the destructor ends
+// every open query with ARES_EDESTRUCTION before it returns.
+
+#include "proxy/edge/socket_linux.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ares.h>
+
+namespace oceanid::proxy {
+
+struct AresConfig {
+  std::vector<SocketAddress> servers;  // empty: the host's resolv.conf
+  std::chrono::milliseconds timeout{5000};
+  // The device that a socket towards this server must be bound to; empty: none. An error (errno)
+  // makes the server unreachable rather than asked by another way.
+  std::function<std::expected<std::string, int>(const IpAddress& server)> device_for;
+};
+
+class AresChannel {
+ public:
+  static Result<std::unique_ptr<AresChannel>> open(asio::io_context& io, AresConfig config);
+  struct Private {};  // only open() makes one that works
+  AresChannel(Private, asio::io_context& io, AresConfig config);
+  ~AresChannel();
+  AresChannel(const AresChannel&) = delete;
+  AresChannel& operator=(const AresChannel&) = delete;
+
+  // ares_getaddrinfo for one family; `done` is called exactly once, perhaps before this returns.
+  // The answer is freed by the callee.
+  using Done = std::function<void(int status, ares_addrinfo* answer)>;
+  void ask(const std::string& name, Family family, Done done);
+
+ private:
+  struct Watch {
+    Watch(asio::io_context& io, int fd) : descriptor(io.get_executor(), fd) {}
+    Descriptor descriptor;
+    bool wants_read = false;
+    bool wants_write = false;
+    bool reading = false;
+    bool writing = false;
+  };
+
+  Result<void> init();
+  void install_socket_functions();
+  int connect(int fd, const sockaddr* address, socklen_t length);
+  void on_state(int fd, bool read, bool write);
+  void wait(const std::shared_ptr<Watch>& watch, int fd);
+  void forget(int fd);
+  void process(int read_fd, int write_fd);
+  void arm_timer();
+
+  asio::io_context& io_;
+  AresConfig config_;
+  ares_channel channel_ = nullptr;
+  std::map<int, std::shared_ptr<Watch>> watches_;
+  std::shared_ptr<Timer> timer_;
+};
+
+}  // namespace oceanid::proxy

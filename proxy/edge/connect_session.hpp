@@ -1,0 +1,15 @@
+#pragma once
+// One client connection of the HTTP listener until it has become a tunnel or has been refused:
+//
+//   accepted -> client allowed? -> head -> CONNECT? -> policy -> slot -> upstream -> relay
+//                     \______________\_________\__________\_______\_________\-> answer, close
+//
+// One request a connection: after a refusal nothing more is read as a request (RFC 9931).
+
+#include "proxy/edge/server_core.hpp"
+
+namespace oceanid::proxy {
+
+awaitable<void> serve_connect(ServerCore& core, Descriptor client, SocketAddress peer);
+
+}  // namespace oceanid::proxy

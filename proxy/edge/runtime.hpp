@@ -1,0 +1,34 @@
+#pragma once
+// What a worker's event loops are told: everything that a reload or a change of exits replaces as
+// one immutable value.
+
+#include "gateway/base/exit.hpp"
+#include "proxy/core/guard.hpp"
+#include "proxy/core/settings.hpp"
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace oceanid::proxy {
+
+// A listening TCP socket; adopt() takes the descriptor over.
+struct ListenSocket {
+  std::string key;  // names it for close_listeners()
+  int fd = -1;
+  std::variant<ListenerSettings, ForwardSettings> what;
+};
+
+struct Runtime {
+  std::shared_ptr<const ProxySettings> proxy;
+  std::vector<ForwardSettings> forwards;
+  std::shared_ptr<const ExitTable> exits;  // may be null while nothing is known
+  bool exits_configured = false;           // true: nothing leaves unbound
+  std::vector<NamedPrefix> own_ranges;     // for the guard
+  std::string node;
+  bool access_log = true;
+  bool json = true;  // format of access records
+};
+
+}  // namespace oceanid::proxy

@@ -1,0 +1,74 @@
+#include "proxy/edge/server.hpp"
+
+#include "gateway/base/runtime/log.hpp"
+#include "proxy/edge/listener.hpp"
+#include "proxy/edge/server_core.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace oceanid::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A session that ends without having been a tunnel wakes nobody; it is noticed by looking.
+constexpr auto look_again = 20ms;
+
+bool is_spoken(const std::variant<ListenerSettings, ForwardSettings>& what) {
+  const auto* listener = std::get_if<ListenerSettings>(&what);
+  return listener == nullptr || (listener->protocol == ListenerProtocol::http && !listener->tls &&
+                                 !listener->proxy_protocol && !listener->intercept);
+}
+
+}  // namespace
+
+Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
+               std::shared_ptr<TunnelLedger> ledger)
+    : core_(std::make_unique<ServerCore>(io, std::move(runtime), std::move(ledger))) {}
+
+Server::~Server() = default;
+
+void Server::adopt(std::vector<ListenSocket> sockets) {
+  for (ListenSocket& socket : sockets) {
+    if (!is_spoken(socket.what)) {
+      log::warn("proxy", "this version does not speak the listener's protocol, ignoring",
+                {{"listener", socket.key}});
+      UniqueFd(socket.fd).reset();
+      continue;
+    }
+    core_->listen(std::move(socket));
+  }
+}
+
+void Server::apply(std::shared_ptr<const Runtime> runtime) {
+  core_->apply(std::move(runtime));
+}
+
+void Server::close_listeners(const std::vector<std::string>& keys) {
+  core_->close_listeners(
+      [&](const std::string& key) { return std::ranges::find(keys, key) != keys.end(); });
+}
+
+void Server::stop_accepting() {
+  core_->close_listeners([](const std::string&) { return true; });
+}
+
+awaitable<void> Server::drain(std::chrono::milliseconds patience) {
+  ServerCore& core = *core_;
+  const auto deadline = SteadyClock::now() + patience;
+  stop_accepting();
+  while ((core.tunnels() > 0 || core.tasks().size() > 0) && SteadyClock::now() < deadline)
+    co_await Wakeups::sleep(core.io(), core.tunnel_ended(),
+                            std::min(deadline, SteadyClock::now() + look_again));
+  co_await core.tasks().stop();
+  core.cut_all(ClosedBy::drain);
+  while (core.tunnels() > 0)
+    co_await Wakeups::sleep(core.io(), core.tunnel_ended(), SteadyClock::now() + look_again);
+}
+
+StatsSnapshot Server::snapshot() const {
+  return core_->statistics();
+}
+
+}  // namespace oceanid::proxy

@@ -1,0 +1,47 @@
+#pragma once
+// The proxy and the forwards of one event loop. A worker runs one Server per thread; they share
+// nothing but immutable Runtimes and the ledger that counts tunnels against the limits.
+//
+// All functions belong to the loop's thread (or to the time before it runs), except snapshot().
+// Destroy only after drain() has ended, or after the loop has been stopped with no session open.
+
+#include "proxy/core/stats.hpp"
+#include "proxy/edge/runtime.hpp"
+#include "proxy/edge/socket_linux.hpp"
+#include "proxy/edge/tunnel_ledger.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace oceanid::proxy {
+
+class ServerCore;
+
+class Server {
+ public:
+  // Without a ledger of its caller's the limits hold for this loop alone.
+  Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
+         std::shared_ptr<TunnelLedger> ledger = nullptr);
+  ~Server();
+
+  // Starts to accept. A socket whose protocol this version does not speak is closed with a warning.
+  void adopt(std::vector<ListenSocket> sockets);
+  // For new requests; tunnels go on, except those through an exit that is no longer usable: they
+  // are reset, so that clients reconnect at once.
+  void apply(std::shared_ptr<const Runtime> runtime);
+
+  void close_listeners(const std::vector<std::string>& keys);
+  void stop_accepting();  // takes what the kernel has queued, then closes every listener
+
+  // stop_accepting(), waits until all has ended, at most `patience`; then ends what is left.
+  awaitable<void> drain(std::chrono::milliseconds patience);
+
+  StatsSnapshot snapshot() const;
+
+ private:
+  std::unique_ptr<ServerCore> core_;
+};
+
+}  // namespace oceanid::proxy

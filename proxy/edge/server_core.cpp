@@ -1,0 +1,169 @@
+#include "proxy/edge/server_core.hpp"
+
+#include "gateway/base/runtime/log.hpp"
+#include "proxy/edge/listener.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace oceanid::proxy {
+namespace {
+
+std::uint64_t random_start() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+// splitmix64: ids that do not repeat within a loop's life and do not show how busy it is.
+std::uint64_t scrambled(std::uint64_t n) {
+  n = (n ^ (n >> 30)) * 0xbf58476d1ce4e5b9U;
+  n = (n ^ (n >> 27)) * 0x94d049bb133111ebU;
+  return n ^ (n >> 31);
+}
+
+std::chrono::microseconds since(SteadyClock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - start);
+}
+
+// A name server that only the world outside can reach: it is asked through the exit, so that it
+// answers for the place where the traffic will come out, and so that names do not leak by the
+// uplink. What the operator allows in the guard may still be private.
+bool is_public(const Guard& guard, const IpAddress& address) {
+  static const std::vector<Prefix> private_ranges = [] {
+    std::vector<Prefix> out;
+    for (const auto* text : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                             "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10", "::1/128"})
+      out.push_back(Prefix::parse(text).value());
+    return out;
+  }();
+  const auto inside = [&](const Prefix& prefix) { return prefix.contains(address); };
+  return std::ranges::none_of(private_ranges, inside) && guard.judge(address).allowed;
+}
+
+}  // namespace
+
+ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
+                       std::shared_ptr<TunnelLedger> ledger)
+    : io_(io),
+      snapshot_(std::make_shared<const Snapshot>(std::move(runtime))),
+      ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
+      next_id_(random_start()),
+      tasks_(io.get_executor()) {}
+
+ServerCore::~ServerCore() = default;
+
+void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
+  const auto before =
+      std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
+  const Runtime& now = *snapshot_->runtime;
+  const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
+  if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
+  std::erase_if(resolvers_, [&](const auto& entry) {
+    return !entry.first.empty() &&
+           (now.exits == nullptr || std::ranges::none_of(now.exits->exits, [&](const auto& exit) {
+              return exit.usable && exit.device && exit.device->str() == entry.first;
+            }));
+  });
+  for (const auto& tunnel : tunnels_)
+    if (gone(tunnel->exit)) tunnel->relay.cut(ClosedBy::proxy, /*reset=*/true);
+  exits_changed_.wake_all();
+}
+
+void ServerCore::listen(ListenSocket socket) {
+  auto listener = std::make_shared<Listener>(*this, std::move(socket));
+  listeners_.push_back(listener);
+  tasks_.spawn("accept", Listener::run(std::move(listener)));
+}
+
+void ServerCore::close_listeners(const std::function<bool(const std::string& key)>& which) {
+  for (const auto& listener : listeners_)
+    if (which(listener->key())) listener->close();
+  std::erase_if(listeners_, [&](const auto& listener) { return which(listener->key()); });
+}
+
+Resolver& ServerCore::resolver_for(const ExitChoice& exit) {
+  auto& entry = resolvers_[exit.device];
+  if (!entry) {
+    auto device_for =
+        [this, device = exit.device](const IpAddress& server) -> std::expected<std::string, int> {
+      if (device.empty() || !is_public(snapshot_->guard, server)) return std::string();
+      return device;
+    };
+    entry = std::make_unique<Resolver>(io_, snapshot_->runtime->proxy->dns, std::move(device_for));
+  }
+  return *entry;
+}
+
+Trace ServerCore::begin(const SocketAddress& client, std::string method) {
+  Trace trace;
+  next_id_ += 0x9e3779b97f4a7c15U;
+  trace.record.id = fmt::format("{:016x}", scrambled(next_id_));
+  trace.record.time = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          std::chrono::system_clock::now().time_since_epoch())
+                          .count();
+  trace.record.source = client.to_string();
+  trace.record.role = "default";
+  trace.record.method = std::move(method);
+  return trace;
+}
+
+void ServerCore::finish(Trace& trace, Reason reason) {
+  AccessRecord& record = trace.record;
+  record.duration = since(trace.started);
+  if (reason != Reason::ok) record.error = to_string(reason);
+  if (record.verdict.empty()) record.verdict = reason == Reason::ok ? "allow" : "deny";
+  if (record.closed_by.empty()) record.closed_by = "proxy";
+  stats_.request_ended(reason, record.role);
+  if (snapshot_->runtime->access_log)
+    log::raw(snapshot_->runtime->json ? record.to_json() : record.to_text());
+}
+
+void ServerCore::open_tunnel(Trace trace, Opening opening) {
+  const auto& timeouts = snapshot_->runtime->proxy->timeouts;
+  stats_.tunnel_opened(trace.forward);
+  auto early = std::move(opening.early);
+  auto greeting = std::move(opening.greeting);
+  const auto place = tunnels_.emplace(tunnels_.end());
+  auto done = [this, place](Relay&) { on_tunnel_end(place); };
+  *place = std::make_unique<Tunnel>(pool_, std::move(trace), opening,
+                                    RelayTimeouts{timeouts.idle, timeouts.fin}, std::move(done));
+  (*place)->relay.start(std::move(early), std::move(greeting));
+}
+
+void ServerCore::on_tunnel_end(TunnelPlace place) {
+  const std::unique_ptr<Tunnel> tunnel = std::move(*place);
+  tunnels_.erase(place);
+  const Relay& relay = tunnel->relay;
+  Trace& trace = tunnel->trace;
+  AccessRecord& record = trace.record;
+  record.bytes_up = relay.bytes_up();
+  record.bytes_down = relay.bytes_down();
+  record.closed_by = to_string(relay.closed_by());
+  if (const auto first = relay.first_byte()) {
+    const auto took = *first - trace.started;
+    record.first_byte = std::chrono::duration_cast<std::chrono::microseconds>(took);
+    stats_.first_byte(took);
+  }
+  finish(trace, Reason::ok);
+  stats_.tunnel_closed(trace.forward);
+  tunnel_ended_.wake_all();
+}
+
+void ServerCore::cut_all(ClosedBy why) {
+  for (const auto& tunnel : tunnels_)
+    tunnel->relay.cut(why, /*reset=*/false);
+}
+
+StatsSnapshot ServerCore::statistics() const {
+  StatsSnapshot out = stats_.snapshot();
+  out.bytes_up = pool_.bytes_up();
+  out.bytes_down = pool_.bytes_down();
+  return out;
+}
+
+}  // namespace oceanid::proxy

@@ -1,0 +1,117 @@
+#pragma once
+// The inside of a Server: what sessions of one event loop share. Sessions hold a reference; the
+// core outlives them (Server::drain joins). One thread, except where a member says otherwise.
+
+#include "gateway/base/runtime/task_group.hpp"
+#include "proxy/core/access_record.hpp"
+#include "proxy/core/guard.hpp"
+#include "proxy/edge/dialer.hpp"
+#include "proxy/edge/exit_choice.hpp"
+#include "proxy/edge/relay.hpp"
+#include "proxy/edge/relay_pool.hpp"
+#include "proxy/edge/resolver.hpp"
+#include "proxy/edge/runtime.hpp"
+#include "proxy/edge/stats_book.hpp"
+#include "proxy/edge/tunnel_ledger.hpp"
+#include "proxy/edge/wakeups.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace oceanid::proxy {
+
+// One Runtime with what is computed from it once.
+struct Snapshot {
+  Snapshot(std::shared_ptr<const Runtime> from)
+      : runtime(std::move(from)), guard(runtime->proxy->guard, runtime->own_ranges) {}
+  std::shared_ptr<const Runtime> runtime;
+  Guard guard;
+};
+
+// A request or a forwarded connection from its first byte to its record.
+struct Trace {
+  AccessRecord record;
+  SteadyClock::time_point started = SteadyClock::now();
+  std::string forward;  // the forward's name; empty: the proxy's
+};
+
+class Listener;
+
+class ServerCore {
+ public:
+  ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
+             std::shared_ptr<TunnelLedger> ledger);
+  ~ServerCore();
+
+  asio::io_context& io() { return io_; }
+  TaskGroup& tasks() { return tasks_; }
+  RelayPool& pool() { return pool_; }
+  StatsBook& stats() { return stats_; }
+  TunnelLedger& ledger() { return *ledger_; }
+  Wakeups& exits_changed() { return exits_changed_; }
+  std::shared_ptr<const Snapshot> snapshot() const { return snapshot_; }
+
+  void apply(std::shared_ptr<const Runtime> runtime);
+  void listen(ListenSocket socket);
+  void close_listeners(const std::function<bool(const std::string& key)>& which);
+  Resolver& resolver_for(const ExitChoice& exit);
+
+  Trace begin(const SocketAddress& client, std::string method);
+  // Writes the record and counts the outcome; `reason` ok: a tunnel that was opened.
+  void finish(Trace& trace, Reason reason);
+
+  struct Opening {
+    Descriptor client;
+    Descriptor server;
+    std::string early;
+    std::string greeting;
+    ExitChoice exit;
+    TunnelLedger::Slot slot;
+  };
+  void open_tunnel(Trace trace, Opening opening);
+
+  std::size_t tunnels() const { return tunnels_.size(); }
+  Wakeups& tunnel_ended() { return tunnel_ended_; }
+  void cut_all(ClosedBy why);
+
+  StatsSnapshot statistics() const;  // any thread
+
+ private:
+  // Everything that a tunnel keeps while it lives.
+  struct Tunnel {
+    Tunnel(RelayPool& pool, Trace trace_in, Opening& opening, RelayTimeouts timeouts,
+           Relay::Done done)
+        : trace(std::move(trace_in)),
+          exit(std::move(opening.exit)),
+          slot(std::move(opening.slot)),
+          relay(pool, std::move(opening.client), std::move(opening.server), timeouts,
+                std::move(done)) {}
+    Trace trace;
+    ExitChoice exit;
+    TunnelLedger::Slot slot;
+    Relay relay;
+  };
+  using TunnelPlace = std::list<std::unique_ptr<Tunnel>>::iterator;
+  void on_tunnel_end(TunnelPlace place);
+
+  asio::io_context& io_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::shared_ptr<TunnelLedger> ledger_;
+  RelayPool pool_;
+  StatsBook stats_;
+  std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device
+  std::list<std::unique_ptr<Tunnel>> tunnels_;
+  std::vector<std::shared_ptr<Listener>> listeners_;  // shared with their accept loops
+  Wakeups exits_changed_;
+  Wakeups tunnel_ended_;
+  std::uint64_t next_id_;
+  TaskGroup tasks_;
+};
+
+}  // namespace oceanid::proxy

@@ -1,0 +1,33 @@
+#pragma once
+// One event loop's counters. The loop writes, any thread may ask for a copy; the lock is held for a
+// few map operations at the end of a request, never per byte.
+
+#include "proxy/core/answer.hpp"
+#include "proxy/core/stats.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+namespace oceanid::proxy {
+
+class StatsBook {
+ public:
+  void request_ended(Reason reason, const std::string& role);
+  void guard_denied(std::string_view range);
+  void shed(Reason reason);
+  void resolved(std::chrono::nanoseconds took);
+  void connected(std::chrono::nanoseconds took);
+  void first_byte(std::chrono::nanoseconds took);
+  void tunnel_opened(const std::string& forward);  // empty: the proxy's
+  void tunnel_closed(const std::string& forward);
+
+  StatsSnapshot snapshot() const;
+
+ private:
+  mutable std::mutex mutex_;
+  StatsSnapshot counts_;
+};
+
+}  // namespace oceanid::proxy

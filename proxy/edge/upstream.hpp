@@ -1,0 +1,38 @@
+#pragma once
+// From a destination to a connected socket: choose the exit, resolve, judge each address, dial;
+// over again when the exit dies meanwhile, all within one deadline. Common to CONNECT and forwards.
+
+#include "proxy/edge/server_core.hpp"
+
+#include <expected>
+#include <optional>
+#include <string>
+
+namespace oceanid::proxy {
+
+struct UpstreamRequest {
+  HostPort destination;
+  std::optional<std::string> exit;  // pinned
+  bool guarded = true;              // forwards are the operator's own word: not judged
+  SteadyClock::time_point deadline;
+};
+
+struct Upstream {
+  Descriptor socket;
+  SocketAddress address;
+  ExitChoice exit;
+};
+
+struct UpstreamFailure {
+  Reason reason = Reason::internal_error;
+  std::string detail;
+  std::string next_hop;
+};
+
+// Fills in the record's dns, connect, exit, address and, when the guard decides, its rule.
+// `trace` stays with the caller until this has ended.
+awaitable<std::expected<Upstream, UpstreamFailure>> open_upstream(ServerCore& core,
+                                                                  UpstreamRequest request,
+                                                                  Trace& trace);
+
+}  // namespace oceanid::proxy
