@@ -19,7 +19,7 @@ def root():
 @pytest.fixture(scope="session")
 def render():
     """kustomization folder -> {(kind, name): object}. Without kubectl there is nothing to test: fails."""
-    assert shutil.which("kubectl"), "kubectl is missing: apt-get install --no-install-recommends kubernetes-client"
+    assert shutil.which("kubectl"), "kubectl is missing: deploy/install-packages kubernetes"
 
     def run(folder):
         result = subprocess.run(["kubectl", "kustomize", str(ROOT / "deploy/kubernetes" / folder)],
