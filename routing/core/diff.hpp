@@ -53,7 +53,7 @@ struct Actual {
   std::vector<LinkActual> links;  // all
   bool ipv6 = true;               // false: the kernel runs without IPv6
   NftActual nft;
-  std::optional<std::string> nft_text;  // what is in force; none: unknown or no table
+  std::optional<std::string> nft_text;  // what is in force; none: unknown, empty: no table
   std::map<std::string, std::string>
       sysctls;  // of those that are wanted; a missing one does not exist
   bool operator==(const Actual&) const = default;
@@ -113,7 +113,7 @@ struct WriteSysctl {
   bool operator==(const WriteSysctl&) const = default;
 };
 struct ReplaceNft {
-  std::optional<std::string> from;  // none: unknown, or no table
+  std::optional<std::string> from;  // none: unknown, empty: no table
   std::string to;                   // empty: delete our tables
   bool operator==(const ReplaceNft&) const = default;
 };
@@ -132,6 +132,9 @@ Changes diff(const NetworkState& desired, const Actual& actual);
 
 // What read-back shows once `desired` stands and every device exists.
 Actual as_if_applied(const NetworkState& desired);
+
+// True when `text` creates the table: "inet oceanid", "ip oceanid_nat".
+bool creates_table(std::string_view text, std::string_view table);
 
 // Undoes the change; none when nothing is to be done (nft whose former text is unknown).
 std::optional<Change> inverse(const Change& change);

@@ -54,4 +54,8 @@ const DefaultRoute* find_default(const HostFacts& facts, Family family,
 // Primary global address of the link in the family: what the kernel would choose as a source.
 std::optional<IpAddress> primary_address(const LinkFacts& link, Family family);
 
+// A link that shows that somebody besides us needs forwarding (a CNI's or container engine's
+// bridge, overlay or pod links). Plain veth pairs do not count: a machine's uplink may be one.
+std::optional<IfName> other_forwarder(const HostFacts& facts);
+
 }  // namespace oceanid::routing

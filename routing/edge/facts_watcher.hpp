@@ -44,7 +44,7 @@ class FactsWatcher {
   FactsWatcher(const asio::any_io_executor& executor, std::unique_ptr<Socket> socket,
                Callback callback, std::uint32_t own_port);
   awaitable<void> watch();
-  bool drain(FactsChange& change);
+  void drain(FactsChange& change);
 
   std::unique_ptr<Socket> socket_;
   Callback callback_;

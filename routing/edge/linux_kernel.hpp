@@ -8,8 +8,11 @@
 #include "routing/edge/nft_runner.hpp"
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace oceanid::routing {
 
@@ -29,10 +32,17 @@ class LinuxKernel final : public Kernel {
   std::uint32_t port_id() const { return route_.port_id(); }
 
  private:
-  LinuxKernel(NetlinkSocket route, NftRunner nft)
-      : route_(std::move(route)), nft_(std::move(nft)) {}
+  LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, NftRunner nft);
+
+  Result<std::vector<LinkFacts>> read_links();             // links_linux.cpp
+  Result<void> read_rules(Family family, Actual& actual);  // rules_linux.cpp
+  Result<void> read_routes(Family family, const std::vector<LinkFacts>& links, Actual& actual);
+  Result<std::vector<DefaultRoute>> read_defaults(Family family,  // routes_linux.cpp
+                                                  const std::vector<LinkFacts>& links);
+  Result<NftActual> read_nft();  // nftables_linux.cpp
 
   NetlinkSocket route_;
+  NetlinkSocket netfilter_;
   NftRunner nft_;
 };
 

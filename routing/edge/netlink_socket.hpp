@@ -1,6 +1,6 @@
 #pragma once
-// One netlink socket for request and answer, synchronous: the kernel answers inside the send. Dumps
-// that another change interrupted are repeated.
+// One netlink socket for question and answer, synchronous: the kernel answers inside the send.
+// Errors carry errno and, where the kernel gives one, its own sentence (extended acknowledgement).
 
 #include "gateway/base/error.hpp"
 #include "routing/edge/netlink_message.hpp"
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <libmnl/libmnl.h>
 
@@ -15,25 +16,28 @@ namespace oceanid::routing {
 
 class NetlinkSocket {
  public:
-  using Visitor = std::function<void(const nlmsghdr&)>;
+  using Visitor = std::function<void(const nlmsghdr&)>;  // the message is gone afterwards
 
   static Result<NetlinkSocket> open(int bus);  // NETLINK_ROUTE, NETLINK_NETFILTER
 
-  Result<void> request(Message& message);  // waits for the acknowledgement
-  // Every answer is shown to `visit`; `restart` is called before a repeated dump.
-  Result<void> dump(Message& message, const Visitor& visit, const std::function<void()>& restart);
-  Result<void> query(Message& message, const Visitor& visit);  // one answer
+  // Waits for the acknowledgement; `visit` sees what comes before it.
+  Result<void> request(Message message, const Visitor& visit = {});
+  // `start` is called before the first answer, and again when a change interrupted the dump.
+  Result<void> dump(Message message, const std::function<void()>& start, const Visitor& visit);
   std::uint32_t port_id() const { return mnl_socket_get_portid(socket_.get()); }
 
  private:
   struct Closer {
     void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
   };
-  explicit NetlinkSocket(mnl_socket* socket) : socket_(socket) {}
-  Result<void> send(Message& message);
-  Result<int> receive(std::uint32_t sequence, const Visitor& visit);
+  enum class Progress : std::uint8_t { more, done, interrupted };
+
+  explicit NetlinkSocket(mnl_socket* socket);
+  Result<Progress> exchange(Message& message, const Visitor& visit);
+  Result<Progress> take(const nlmsghdr& message, const Visitor& visit) const;
 
   std::unique_ptr<mnl_socket, Closer> socket_;
+  std::vector<nlmsghdr> buffer_;  // as many as fill 32 KiB: aligned space for one datagram
   std::uint32_t sequence_ = 0;
 };
 

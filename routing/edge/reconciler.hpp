@@ -6,7 +6,7 @@
 //
 //   apply: read -> diff -> steps, in order -> (on failure) the done steps backwards -> report
 //
-// Cancelling a call between two steps leaves a state that is closed by the order of the steps; the
+// Cancelling a call between two steps leaves a state that the order of the steps keeps closed; the
 // next apply() completes it.
 //
 // Files in state_dir: sysctls.json (former values and boot id), applied.nft (text in force, for
@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace oceanid::routing {
@@ -33,12 +34,12 @@ struct ApplyReport {
   std::chrono::microseconds took{0};
   std::vector<std::string>
       skipped;  // wanted but impossible now (device missing), one sentence each
-  std::vector<std::string> warnings;  // sysctls that could not be written and are not required
+  std::vector<std::string> warnings;  // sysctls that are not required and could not be written
 };
 
 struct DownReport {
   std::size_t changes = 0;
-  std::vector<std::string> kept;  // sysctls left as they are, and why
+  std::vector<std::string> kept;  // sysctls that stay as they are, and why
 };
 
 class Reconciler {
@@ -46,10 +47,12 @@ class Reconciler {
   // `kernel` must outlive the reconciler.
   Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir);
 
+  // Applying the text in force and changing one default route is one netlink message and no child.
   awaitable<Result<ApplyReport>> apply(NetworkState desired);
   awaitable<Result<std::string>> plan(NetworkState desired);  // changes nothing
-  // Rules, routes, nft tables, then sysctls that still hold what we wrote since this boot. Tunnel
-  // devices (and with them their MTU and addresses) belong to the tunnel side.
+  // Rules, routes, nft tables, then sysctls that still hold what we wrote since this boot.
+  // Forwarding stays on when somebody else needs it (other_forwarder). Tunnel devices, and with
+  // them their MTU and addresses, belong to the tunnel side.
   awaitable<Result<DownReport>> down();
 
   Result<void> save_last_good(const NetworkState& state) const;
@@ -57,15 +60,18 @@ class Reconciler {
 
  private:
   class Lock;
-  struct Run;
+  struct Run {
+    std::vector<Change> done;
+    ApplyReport report;
+  };
   awaitable<Lock> lock();
   Result<Actual> read(const NetworkState& desired);
-  awaitable<Result<void>> carry_out(const Changes& changes, Run& run);
+  awaitable<Result<void>> converge(const NetworkState& desired, Run& run);
   awaitable<Result<void>> step(const Change& change, Run& run);
-  awaitable<Result<void>> replace_nft(const ReplaceNft& change);
+  awaitable<Result<void>> replace_nft(std::string text);
   Result<void> netlink_step(const NetlinkChange& change, Run& run);
   Result<void> sysctl_step(const WriteSysctl& change, Run& run);
-  awaitable<std::string> roll_back(Run& run);
+  awaitable<std::string> roll_back(const Run& run);  // what could not be undone; empty: all was
   Result<void> remember_sysctls(const Changes& changes);
   std::size_t restore_sysctls(const NetworkState& keep, std::vector<std::string>& kept);
 

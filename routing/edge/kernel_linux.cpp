@@ -1,0 +1,158 @@
+#include "routing/edge/linux_kernel.hpp"
+#include "routing/edge/netlink_codec.hpp"
+
+#include <algorithm>
+
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace oceanid::routing {
+namespace {
+
+bool has_ipv6() {
+  return ::access("/proc/net/if_inet6", F_OK) == 0;
+}
+
+std::vector<Family> families() {
+  if (has_ipv6()) return {Family::v4, Family::v6};
+  return {Family::v4};
+}
+
+// Already as wanted: deleting what is gone.
+bool is_gone(const Error& error) {
+  return error.os_error == ENOENT || error.os_error == ESRCH || error.os_error == ENODEV ||
+         error.os_error == EADDRNOTAVAIL;
+}
+
+Result<std::uint32_t> index_of(const IfName& name) {
+  const unsigned index = if_nametoindex(name.str().c_str());
+  if (index == 0) return fail_errno("device " + name.str(), ENODEV);
+  return index;
+}
+
+Result<Message> link_message(const IfName& name, std::optional<unsigned> mtu,
+                             std::optional<bool> up) {
+  auto index = index_of(name);
+  if (!index) return std::unexpected(std::move(index.error()));
+  return encode_set_link(*index, mtu, up);
+}
+
+Result<Message> address_message(bool add, const IfName& name, const InterfaceAddress& address) {
+  auto index = index_of(name);
+  if (!index) return std::unexpected(std::move(index.error()));
+  return encode_address(add, *index, address);
+}
+
+Result<Message> route_message(RouteAction action, const Route& route) {
+  std::uint32_t device = 0;
+  if (route.device) {
+    auto index = index_of(*route.device);
+    if (!index) return std::unexpected(std::move(index.error()));
+    device = *index;
+  }
+  return encode_route(action, route, device);
+}
+
+struct Encoder {
+  Result<Message> operator()(const SetMtu& c) const { return link_message(c.link, c.to, {}); }
+  Result<Message> operator()(const SetUp& c) const { return link_message(c.link, {}, c.up); }
+  Result<Message> operator()(const AddAddress& c) const {
+    return address_message(true, c.link, c.address);
+  }
+  Result<Message> operator()(const DeleteAddress& c) const {
+    return address_message(false, c.link, c.address);
+  }
+  Result<Message> operator()(const AddRoute& c) const {
+    return route_message(RouteAction::add, c.route);
+  }
+  Result<Message> operator()(const ReplaceRoute& c) const {
+    return route_message(RouteAction::replace, c.to);
+  }
+  Result<Message> operator()(const DeleteRoute& c) const {
+    return route_message(RouteAction::remove, c.route);
+  }
+  Result<Message> operator()(const AddRule& c) const { return encode_add_rule(c.rule); }
+  Result<Message> operator()(const DeleteRule& c) const { return encode_delete_rule(c.rule); }
+};
+
+// One rtnetlink request for each kind of change. What is there already, or gone already, is well.
+struct Applier {
+  NetlinkSocket& socket;
+
+  template <typename T>
+  Result<void> operator()(const T& change) const {
+    constexpr bool adds =
+        std::is_same_v<T, AddAddress> || std::is_same_v<T, AddRoute> || std::is_same_v<T, AddRule>;
+    constexpr bool deletes = std::is_same_v<T, DeleteAddress> || std::is_same_v<T, DeleteRoute> ||
+                             std::is_same_v<T, DeleteRule>;
+    auto message = Encoder{}(change);
+    auto done = message ? socket.request(std::move(*message))
+                        : Result<void>(std::unexpected(std::move(message.error())));
+    if (done || (deletes && is_gone(done.error())) || (adds && done.error().os_error == EEXIST))
+      return {};
+    return std::unexpected(
+        std::move(done.error()).context(describe(Change(NetlinkChange(change)))));
+  }
+};
+
+}  // namespace
+
+LinuxKernel::LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, NftRunner nft)
+    : route_(std::move(route)), netfilter_(std::move(netfilter)), nft_(std::move(nft)) {}
+
+Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const asio::any_io_executor& executor,
+                                                       NftOptions options) {
+  auto route = NetlinkSocket::open(NETLINK_ROUTE);
+  if (!route) return std::unexpected(std::move(route.error()));
+  auto netfilter = NetlinkSocket::open(NETLINK_NETFILTER);
+  if (!netfilter) return std::unexpected(std::move(netfilter.error()));
+  return std::unique_ptr<LinuxKernel>(new LinuxKernel(std::move(*route), std::move(*netfilter),
+                                                      NftRunner(executor, std::move(options))));
+}
+
+Result<Actual> LinuxKernel::read_actual() {
+  Actual actual;
+  actual.ipv6 = has_ipv6();
+  auto links = read_links();
+  if (!links) return std::unexpected(std::move(links.error()));
+  for (const LinkFacts& link : *links) {
+    LinkActual& made = actual.links.emplace_back(LinkActual{link.name, link.up, link.mtu, {}});
+    for (const AddressFacts& address : link.addresses)
+      if (!address.link_local) made.addresses.push_back(address.local);
+  }
+  for (const Family family : families()) {
+    if (auto read = read_rules(family, actual); !read)
+      return std::unexpected(std::move(read.error()));
+    if (auto read = read_routes(family, *links, actual); !read)
+      return std::unexpected(std::move(read.error()));
+  }
+  auto tables = read_nft();
+  if (!tables) return std::unexpected(std::move(tables.error()));
+  actual.nft = *tables;
+  return actual;
+}
+
+Result<HostFacts> LinuxKernel::facts() {
+  HostFacts out;
+  auto links = read_links();
+  if (!links) return std::unexpected(std::move(links.error()));
+  out.links = std::move(*links);
+  for (const Family family : families()) {
+    auto defaults = read_defaults(family, out.links);
+    if (!defaults) return std::unexpected(std::move(defaults.error()));
+    std::ranges::move(*defaults, std::back_inserter(out.defaults));
+  }
+  return out;
+}
+
+awaitable<Result<void>> LinuxKernel::run_nft(std::string text) {
+  co_return co_await nft_.apply(std::move(text));
+}
+
+Result<void> LinuxKernel::apply(const NetlinkChange& change) {
+  return std::visit(Applier{route_}, change);
+}
+
+}  // namespace oceanid::routing

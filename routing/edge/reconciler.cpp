@@ -1,0 +1,239 @@
+#include "routing/edge/reconciler.hpp"
+
+#include "gateway/base/runtime/log.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace oceanid::routing {
+namespace {
+
+// Writing one sysctl can change another, and deleting a rule by its description can hit a more
+// specific one of the same preference: look again until nothing is left to do.
+constexpr int most_passes = 4;
+
+bool deserves_another_look(const Changes& changes) {
+  return std::ranges::any_of(changes.steps, [](const Change& change) {
+    const auto* netlink = std::get_if<NetlinkChange>(&change);
+    return std::holds_alternative<WriteSysctl>(change) ||
+           (netlink && std::holds_alternative<DeleteRule>(*netlink));
+  });
+}
+
+bool is_device_lost(const Error& error) {
+  return error.os_error == ENODEV || error.os_error == ENETDOWN;
+}
+
+// IPv6 is switched off on the device (EACCES), or its MTU is below 1280 (EINVAL).
+bool is_ipv6_refused(const NetlinkChange& change, const Error& error) {
+  const auto* added = std::get_if<AddAddress>(&change);
+  return added && !added->address.address.is_v4() &&
+         (error.os_error == EACCES || error.os_error == EINVAL);
+}
+
+void append_unique(std::vector<std::string>& out, std::vector<std::string> more) {
+  for (std::string& text : more)
+    if (std::ranges::find(out, text) == out.end()) out.push_back(std::move(text));
+}
+
+}  // namespace
+
+class Reconciler::Lock {
+ public:
+  explicit Lock(Reconciler* owner) : owner_(owner) {}
+  Lock(Lock&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+  Lock& operator=(Lock&&) = delete;
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  ~Lock() {
+    if (!owner_) return;
+    owner_->held_ = false;
+    owner_->turn_.cancel_one();
+  }
+
+ private:
+  Reconciler* owner_;
+};
+
+Reconciler::Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir)
+    : turn_(std::move(executor)), kernel_(kernel), files_(std::move(state_dir)) {
+  turn_.expires_at(asio::steady_timer::time_point::max());
+}
+
+awaitable<Reconciler::Lock> Reconciler::lock() {
+  while (held_) {
+    auto [ec] = co_await turn_.async_wait(as_result);
+    static_cast<void>(ec);  // being cancelled is how the next one is woken
+  }
+  held_ = true;
+  co_return Lock(this);
+}
+
+Result<Actual> Reconciler::read(const NetworkState& desired) {
+  auto actual = kernel_.read_actual();
+  if (!actual) return actual;
+  if (actual->nft.known && !actual->nft.any()) {
+    actual->nft_text.emplace();
+  } else if (nft_text_ && (!actual->nft.known || actual->nft.stamp == nft_stamp_)) {
+    actual->nft_text = nft_text_;
+  }
+  for (const Sysctl& sysctl : desired.sysctls) {
+    auto value = kernel_.read_sysctl(sysctl.path);
+    if (value)
+      actual->sysctls[sysctl.path] = std::move(*value);
+    else if (value.error().code != Errc::not_found)
+      return std::unexpected(std::move(value.error()));
+  }
+  return actual;
+}
+
+awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
+  const Lock guard = co_await lock();
+  const auto begin = std::chrono::steady_clock::now();
+  auto saved = files_.load_sysctls();
+  if (!saved) co_return std::unexpected(std::move(saved.error()));
+  Run run;
+  auto done = co_await converge(desired, run);
+  if (!done) {
+    const std::string rest = co_await roll_back(run);
+    if (auto restored = files_.save_sysctls(*saved); !restored)
+      log::warn("routing", "saved sysctl values not updated", {{"error", restored.error().what}});
+    Error error = std::move(done.error());
+    error.what += rest.empty() ? "; nothing was changed" : "; not undone: " + rest;
+    co_return std::unexpected(std::move(error));
+  }
+  run.report.changes = run.done.size() + restore_sysctls(desired, run.report.warnings);
+  run.report.took = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - begin);
+  co_return std::move(run.report);
+}
+
+awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& run) {
+  for (int pass = 0; pass < most_passes; ++pass) {
+    auto actual = read(desired);
+    if (!actual) co_return std::unexpected(std::move(actual.error()));
+    Changes changes = diff(desired, *actual);
+    // A required sysctl that failed ended the run; one that is not required must not fail again.
+    if (pass > 0)
+      std::erase_if(changes.steps, [&](const Change& change) {
+        const auto* sysctl = std::get_if<WriteSysctl>(&change);
+        return sysctl && !sysctl->required;
+      });
+    append_unique(run.report.skipped, std::move(changes.skipped));
+    if (auto remembered = remember_sysctls(changes); !remembered)
+      co_return std::unexpected(std::move(remembered.error()));
+    for (const Change& change : changes.steps) {
+      auto done = co_await step(change, run);
+      if (!done) co_return std::unexpected(std::move(done.error()));
+    }
+    if (!deserves_another_look(changes)) break;
+  }
+  co_return Result<void>{};
+}
+
+awaitable<Result<void>> Reconciler::step(const Change& change, Run& run) {
+  if (const auto* netlink = std::get_if<NetlinkChange>(&change))
+    co_return netlink_step(*netlink, run);
+  if (const auto* sysctl = std::get_if<WriteSysctl>(&change)) co_return sysctl_step(*sysctl, run);
+  const auto& nft = std::get<ReplaceNft>(change);
+  auto done = co_await replace_nft(nft.to);
+  if (!done) co_return done;
+  run.report.nft = true;
+  run.done.push_back(change);
+  co_return Result<void>{};
+}
+
+Result<void> Reconciler::netlink_step(const NetlinkChange& change, Run& run) {
+  auto done = kernel_.apply(change);
+  if (done) {
+    run.done.emplace_back(change);
+    return {};
+  }
+  if (!is_device_lost(done.error()) && !is_ipv6_refused(change, done.error())) return done;
+  run.report.skipped.push_back(done.error().what);
+  // The new route cannot stand; the old one must not carry traffic in its place.
+  if (const auto* replaced = std::get_if<ReplaceRoute>(&change))
+    return netlink_step(DeleteRoute{replaced->from}, run);
+  return {};
+}
+
+Result<void> Reconciler::sysctl_step(const WriteSysctl& change, Run& run) {
+  auto done = kernel_.write_sysctl(change.path, change.to);
+  if (done) {
+    run.done.emplace_back(change);
+    return {};
+  }
+  if (done.error().code == Errc::not_found) {
+    run.report.skipped.push_back(done.error().what);
+    return {};
+  }
+  Error& error = done.error();
+  error.what = fmt::format("{} is {} and cannot be written ({}); run: sysctl -w {}",
+                           sysctl_assignment(change.path, change.to), change.from, error.what,
+                           sysctl_assignment(change.path, change.to));
+  if (change.required) return done;
+  run.report.warnings.push_back(std::move(error.what));
+  return {};
+}
+
+awaitable<Result<void>> Reconciler::replace_nft(std::string text) {
+  auto before = kernel_.read_actual();
+  if (!before) co_return std::unexpected(std::move(before.error()));
+  const NftActual& tables = before->nft;
+  std::string batch;
+  const auto drop_unwanted = [&](bool present, std::string_view table) {
+    if (present && !creates_table(text, table)) batch += fmt::format("delete table {}\n", table);
+  };
+  drop_unwanted(tables.inet, "inet oceanid");
+  drop_unwanted(tables.ip_nat, "ip oceanid_nat");
+  drop_unwanted(tables.ip6_nat, "ip6 oceanid_nat");
+  batch += text;
+  if (batch.empty()) co_return Result<void>{};
+  nft_text_.reset();  // unknown until the child has ended well
+  auto done = co_await kernel_.run_nft(std::move(batch));
+  if (!done) co_return done;
+  auto after = kernel_.read_actual();
+  if (!after) co_return std::unexpected(std::move(after.error()));
+  nft_stamp_ = after->nft.stamp;
+  if (auto saved = files_.save_nft(text); !saved)
+    log::warn("routing", "nft text not saved; `plan` will not show its difference",
+              {{"error", saved.error().what}});
+  nft_text_ = std::move(text);
+  co_return Result<void>{};
+}
+
+awaitable<std::string> Reconciler::roll_back(const Run& run) {
+  std::string rest;
+  Run undo;
+  for (auto change = run.done.rbegin(); change != run.done.rend(); ++change) {
+    const auto reverse = inverse(*change);
+    if (!reverse) {
+      rest += (rest.empty() ? "" : "; ") + describe(*change);
+      continue;
+    }
+    auto done = co_await step(*reverse, undo);
+    if (!done) rest += (rest.empty() ? "" : "; ") + done.error().what;
+  }
+  co_return rest;
+}
+
+awaitable<Result<std::string>> Reconciler::plan(NetworkState desired) {
+  const Lock guard = co_await lock();
+  auto actual = read(desired);
+  if (!actual) co_return std::unexpected(std::move(actual.error()));
+  // Another process applied it: its file says what, as long as the tables are there.
+  if (!actual->nft_text)
+    if (auto text = files_.load_nft()) actual->nft_text = std::move(*text);
+  co_return describe(diff(desired, *actual));
+}
+
+Result<void> Reconciler::save_last_good(const NetworkState& state) const {
+  return files_.save_last_good(state);
+}
+
+Result<NetworkState> Reconciler::load_last_good() const {
+  return files_.load_last_good();
+}
+
+}  // namespace oceanid::routing

@@ -1,0 +1,57 @@
+// Routes: ours in every table, and the host's default routes.
+
+#include "routing/edge/linux_kernel.hpp"
+#include "routing/edge/netlink_codec.hpp"
+
+#include <algorithm>
+
+#include <linux/rtnetlink.h>
+
+namespace oceanid::routing {
+namespace {
+
+std::optional<IfName> name_of(const std::vector<LinkFacts>& links, std::uint32_t index) {
+  const auto found = std::ranges::find(links, index, &LinkFacts::index);
+  if (index == 0 || found == links.end()) return std::nullopt;
+  return found->name;
+}
+
+}  // namespace
+
+Result<void> LinuxKernel::read_routes(Family family, const std::vector<LinkFacts>& links,
+                                      Actual& actual) {
+  std::vector<Route> found;
+  auto dumped = route_.dump(
+      encode_route_dump(family, route_protocol, /*table=*/0), [&] { found.clear(); },
+      [&](const nlmsghdr& message) {
+        auto decoded = decode_route(message);
+        // Kernels before 4.20 do not filter by protocol.
+        if (!decoded || decoded->protocol != route_protocol) return;
+        decoded->route.device = name_of(links, decoded->device);
+        found.push_back(std::move(decoded->route));
+      });
+  if (!dumped) return std::unexpected(std::move(dumped.error()).context("reading routes"));
+  std::ranges::move(found, std::back_inserter(actual.routes));
+  return {};
+}
+
+Result<std::vector<DefaultRoute>> LinuxKernel::read_defaults(Family family,
+                                                             const std::vector<LinkFacts>& links) {
+  std::vector<DefaultRoute> found;
+  auto dumped = route_.dump(
+      encode_route_dump(family, /*protocol=*/0, RT_TABLE_MAIN), [&] { found.clear(); },
+      [&](const nlmsghdr& message) {
+        const auto decoded = decode_route(message);
+        if (!decoded || decoded->route.table != RT_TABLE_MAIN ||
+            decoded->route.destination.length() != 0 || decoded->route.type != RouteType::unicast)
+          return;
+        if (auto device = name_of(links, decoded->device))
+          found.push_back(DefaultRoute{family, std::move(*device), decoded->route.gateway,
+                                       decoded->route.metric, decoded->route.source});
+      });
+  if (!dumped) return std::unexpected(std::move(dumped.error()).context("reading default routes"));
+  std::ranges::sort(found, {}, &DefaultRoute::metric);
+  return found;
+}
+
+}  // namespace oceanid::routing
