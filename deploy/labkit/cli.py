@@ -112,7 +112,10 @@ def execute(state: State, who: str, words: list[str]) -> int:
         words = words[1:]
     if not words:
         raise LabError("exec WHO CMD…: which command?")
+    here = os.getcwd()
     enter_holder(state.holder(who))
+    if os.path.isdir(here):
+        os.chdir(here)
     values = dict(os.environ) | pod_environment(state) | {"LAB_WHO": who, "PGPASSWORD": state.values["password"]}
     values.setdefault("TERM", "dumb")
     try:
@@ -159,6 +162,9 @@ def status(state: State) -> None:
         print(f"  {name:<18} {'running, pid ' + str(process.pid) if process.alive() else 'ENDED'}")
     if not options.get("oceanid"):
         print("  oceanid            not part of this lab (--no-gateway)")
+    else:
+        for node in plan.NODES:
+            print(f"  gateway on {node:<8} {gateway.unusable(state, node) or 'carries traffic, every exit proven'}")
     for name, detail in sorted(state.values["faults"].items()):
         print(f"  fault on           {name} {detail}".rstrip())
     print(f"leaks: {leaks.count(state)}")

@@ -8,7 +8,7 @@ import signal
 from labkit import gateway, plan, rules
 from labkit.rules import FAULT_TABLE
 from labkit.state import State
-from labkit.system import LabError, enter_net, run
+from labkit.system import LabError, batch, enter_net, run
 
 USAGE = (
     "cut on|off NODE: nothing passes, in neither direction",
@@ -106,13 +106,13 @@ def path_mtu(state: State, node: plan.Node, on: bool, arguments: list[str]) -> N
     six = [] if home else [f"route replace default via fe80::1 dev wan metric 1024{lock}",
                            f"route replace {plan.network_of(node.uplink6)} dev node metric 1024{lock}"]
     namespace = state.namespace(who)
-    run(["ip", "-4", "-n", namespace, "-batch", "-"], stdin="\n".join(four) + "\n")
+    batch(namespace, "\n".join(four) + "\n", "-4")
     if six and (mtu == 0 or mtu >= 1280):
-        run(["ip", "-6", "-n", namespace, "-batch", "-"], stdin="\n".join(six) + "\n")
+        batch(namespace, "\n".join(six) + "\n", "-6")
     for one in () if on else (who, node.name, *node.pods):
         # What the kernels have learned about the smaller path would outlive it by ten minutes.
         for family in ("-4", "-6"):
-            run(["ip", family, "-n", state.namespace(one), "route", "flush", "cache"])
+            batch(state.namespace(one), "route flush cache\n", family)
     errors = ["icmp type destination-unreachable icmp code frag-needed drop", "icmpv6 type packet-too-big drop"]
     _rewrite(state, node, "path-mtu", {"errors": errors} if on and silent else {})
 
@@ -156,12 +156,11 @@ def freeze(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
 
 def uplink_down(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     _exit_only(node)
-    run(["ip", "-n", state.namespace(node.provider), "link", "set", "node", "down" if on else "up"])
+    batch(state.namespace(node.provider), f"link set node {'down' if on else 'up'}\n")
     if not on:
         # IPv6 loses the link-local address and the routes with the link; IPv4 gets its connected route back alone.
-        run(["ip", "-6", "-n", state.namespace(node.provider), "-batch", "-"],
-            stdin="addr replace fe80::1/64 dev node nodad\n"
-                  f"route replace {plan.network_of(node.uplink6)} dev node metric 1024\n")
+        batch(state.namespace(node.provider), "addr replace fe80::1/64 dev node nodad\n"
+              f"route replace {plan.network_of(node.uplink6)} dev node metric 1024\n", "-6")
         if f"path-mtu {node.name}" in state.values["faults"]:
             path_mtu(state, node, True, state.values["faults"][f"path-mtu {node.name}"].split())
 
@@ -171,10 +170,8 @@ def wrong_nat(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     other = node.address4.rsplit(".", 1)[0] + f".{int(node.address4.rsplit('.', 1)[1]) + 1}"
     rule = f'meta nfproto ipv4 oifname "wan" ip saddr {node.address4} snat ip to {other}'
     _rewrite(state, node, "wrong-nat", {"disguise": [rule]} if on else {})
-    if on:  # the provider must take the answers to that address itself
-        run(["ip", "-n", state.namespace(node.provider), "addr", "replace", f"{other}/32", "dev", "wan"])
-    else:
-        run(["ip", "-n", state.namespace(node.provider), "addr", "del", f"{other}/32", "dev", "wan"], check=False)
+    # The provider must take the answers to that address itself.
+    batch(state.namespace(node.provider), f"addr {'replace' if on else 'del'} {other}/32 dev wan\n", "-force")
 
 
 def nat_off(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
@@ -210,17 +207,16 @@ def purge_routes(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     if not on:
         return
     namespace = state.namespace(node.name)
+    inside = lambda: enter_net(namespace)
     for family in ("-4", "-6"):
         lines = []
-        for line in run(["ip", family, "-n", namespace, "rule", "list"]).splitlines():
+        for line in run(["ip", family, "rule", "list"], enter=inside).splitlines():
             preference = int(line.split(":")[0])
             if preference in RULES:
                 lines.append(f"rule del pref {preference}\n")
-        run(["ip", family, "-n", namespace, "-force", "-batch", "-"], stdin="".join(lines), check=False)
-        present = run(["ip", family, "-n", namespace, "route", "show", "table", "all"])
-        for table in TABLES:
-            if f"table {table} " in present:
-                run(["ip", family, "-n", namespace, "route", "flush", "table", str(table)], check=False)
+        present = run(["ip", family, "route", "show", "table", "all"], enter=inside)
+        lines += [f"route flush table {table}\n" for table in TABLES if f"table {table} " in present]
+        batch(namespace, "".join(lines), family)
 
 
 def _exit_only(node: plan.Node) -> None:

@@ -11,7 +11,7 @@ import time
 
 from labkit import plan
 from labkit.state import State
-from labkit.system import LabError, Process, enter_holder, end_all, run, spawn, wait_until
+from labkit.system import LabError, Process, enter_holder, end_all, reap, run, spawn, wait_until
 
 CONFIG = "/etc/oceanid/oceanid.yaml"
 KEY = "/var/lib/oceanid/private.key"
@@ -145,30 +145,42 @@ def ask(state: State, node: str, path: str) -> tuple[int, str]:
     return int(status or 0), body
 
 
-def proven_paths(state: State, node: str) -> int:
-    status, body = ask(state, node, "/ready")
+def unusable(state: State, node: str) -> str:
+    """Why the gateway on a node does not carry traffic yet; empty when it does, with every exit it has."""
+    code, body = ask(state, node, "/readyz")
+    if code != 200:
+        return f"/readyz: {code or ''} {body.strip()}"
+    code, body = ask(state, node, "/api/v1/status")
     try:
-        return int(json.loads(body).get("readyConnections", 0)) if status else 0
-    except (ValueError, AttributeError):
-        return 0
+        status = json.loads(body)
+    except ValueError:
+        return f"/api/v1/status: {code or ''} {body.strip()[:200]}"
+    exits = status.get("exits", [])
+    down = [f"exit {one['name']} is {one['state']}: {one.get('reason', '')}" for one in exits if one["state"] != "up"]
+    if down or not any(one.get("current") for one in exits):
+        return "; ".join(down) or "no exit is current"
+    if status.get("routing", {}).get("in_force") is False:
+        return f"routing is not in force: {status['routing'].get('error', '')}"
+    return ""
 
 
 def await_ready(state: State, seconds: float, progress) -> None:
-    """Every node accepts connections, and has at least one proven way out."""
+    """Every node accepts connections, and every exit is proven from it."""
     end = time.monotonic() + seconds
     for node in plan.NODES:
         process = state.process(f"oceanid-{node}")
-        last = "nothing yet"
+        reason = "nothing yet"
 
         def usable() -> bool:
-            nonlocal last
+            nonlocal reason
+            reap()
             if not process.alive():
                 return True
-            status, last = ask(state, node, "/readyz")
-            return status == 200 and proven_paths(state, node) > 0
+            reason = unusable(state, node)
+            return not reason
         if not wait_until(usable, max(0.5, end - time.monotonic()), 0.1) or not process.alive():
-            raise LabError(f"oceanid on {node} {'is not ready' if process.alive() else 'has ended'}: {last.strip()[:200]}\n"
-                           f"{tail(state, node)}\nsee {state.log(f'oceanid-{node}')}")
+            what = f"is not ready: {reason}" if process.alive() else "has ended"
+            raise LabError(f"oceanid on {node} {what}\n{tail(state, node)}\nsee {state.log(f'oceanid-{node}')}")
         progress(node)
 
 

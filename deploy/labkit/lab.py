@@ -9,7 +9,7 @@ import time
 
 from labkit import gateway, holders, network, plan, postgres, rules
 from labkit.state import Lock, State, make_mount_points, remove_mount_points
-from labkit.system import (NETNS_DIR, LabError, Process, end_all, enter_net, processes_in, reap, run, say, spawn,
+from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in, reap, run, say, spawn,
                            wait_until)
 
 DEPLOY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -127,12 +127,9 @@ def _namespaces(state: State, rp_filter: int, pods_ipv6: bool) -> None:
         holders.await_ready(ready)
     for who in plan.EVERYONE:
         namespace = state.namespace(who)
-        run(["ip", "-n", namespace, "-batch", "-"], stdin=network.inside(who, pods_ipv6))
+        batch(namespace, network.inside(who, pods_ipv6))
         if who in plan.NODES:
-            entries = network.forwarding_entries(plan.NODES[who])
-            for family in ("-4", "-6"):
-                run(["ip", family, "-n", namespace, "-batch", "-"], stdin=network.mesh_rules())
-            run(["bridge", "-n", namespace, "-batch", "-"], stdin=entries)
+            batch(namespace, network.forwarding_entries(plan.NODES[who]), program="bridge")
             run(["/bin/sh", "-c", "for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done"],
                 enter=lambda: enter_net(namespace))
         if text := rules.for_role(who):
