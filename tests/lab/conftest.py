@@ -1,0 +1,143 @@
+"""The lab as a fixture: brought up once for the session, handed to each test healthy, taken down at the end.
+
+Black box: tests drive the real program through pods, faults and its command line, and look at what arrives in the
+internet. Traffic stays inside the lab's own namespaces.
+"""
+import os
+import pathlib
+import shlex
+import subprocess
+import time
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+PROXY = "http://egress-gateway.egress-system:3128"
+NODES = ("tethys", "meliae", "styx", "calypso")
+EXIT_ADDRESS = {"tethys": "203.0.113.10", "meliae": "203.0.113.20", "styx": "203.0.113.10", "calypso": "203.0.113.10"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the long matrices too")
+
+
+class Lab:
+    def __init__(self, name, program):
+        self.name = name
+        self.program = program
+
+    def run(self, *words, check=True, timeout=60, **options):
+        result = subprocess.run([str(REPOSITORY / "deploy/lab"), "--name", self.name, *words], text=True,
+                                capture_output=True, timeout=timeout, **options)
+        if check and result.returncode != 0:
+            raise AssertionError(f"deploy/lab {shlex.join(words)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
+        return result
+
+    def env(self):
+        values = {}
+        for line in self.run("env").stdout.splitlines():
+            name, _, value = line.partition("=")
+            values[name] = " ".join(shlex.split(value))
+        return values
+
+    def up(self, *options):
+        self.run("down")
+        self.run("up", "--oceanid", self.program, *options, timeout=180)
+
+    def down(self):
+        self.run("down", timeout=120)
+
+    def exec(self, who, *words, check=True, timeout=60, **options):
+        return self.run("exec", who, *words, check=check, timeout=timeout, **options)
+
+    def popen(self, who, *words, **options):
+        return subprocess.Popen([str(REPOSITORY / "deploy/lab"), "--name", self.name, "exec", who, *words], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    def curl(self, pod, url, *options, proxy=None, check=True, patience=10):
+        via = ["-x", proxy] if proxy else []
+        return self.exec(pod, "curl", "-sS", "-m", str(patience), *via, *options, url, check=check)
+
+    def seen_as(self, pod, proxy=None, check=True, patience=10):
+        """The address that the world sees, or an empty string."""
+        return self.curl(pod, "https://ip.example.test/", proxy=proxy, check=check, patience=patience).stdout.strip()
+
+    def oceanid(self, node, *words, check=True):
+        return self.exec(node, self.program, *words, "-c", "/etc/oceanid/oceanid.yaml", check=check)
+
+    def status(self, node):
+        import json
+        return json.loads(self.oceanid(node, "status", "--json").stdout)
+
+    def fault(self, *words):
+        self.run("fault", *words)
+
+    def leaks(self):
+        return int(self.run("leaks").stdout)
+
+    def reset_leaks(self):
+        self.run("leaks", "--reset")
+
+    def wait_for(self, what, seconds=20, every=0.2):
+        """Polls `what` until it is true; its last value is the message when it never is."""
+        end = time.monotonic() + seconds
+        while True:
+            value = what()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {seconds} s: {value!r}")
+            time.sleep(every)
+
+    def healthy(self, seconds=30):
+        """Every node has its preferred exit and pods are routed by it."""
+        for node in NODES:
+            self.wait_for(lambda node=node: self.seen_as(f"pod-{node}-1", check=False, patience=2) == EXIT_ADDRESS[node],
+                          seconds)
+
+    def pids(self, node, comm):
+        """Processes of the node's network namespace that call themselves `comm`."""
+        found = []
+        listing = subprocess.run(["ip", "netns", "pids", self.env()[f"LAB_{node.upper()}_NETNS"]], text=True,
+                                 capture_output=True, check=True).stdout
+        for pid in listing.split():
+            try:
+                if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == comm:
+                    found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def program():
+    path = os.environ.get("OCEANID", str(REPOSITORY / "build/release/oceanid"))
+    assert os.access(path, os.X_OK), f"{path} is missing: build it, or name another with OCEANID="
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole_lab(program):
+    lab = Lab("octest", program)
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def lab(whole_lab):
+    """The session's lab, healthy, with its leak counter at zero; a test that leaves it broken gets it rebuilt."""
+    whole_lab.reset_leaks()
+    yield whole_lab
+    try:
+        whole_lab.healthy(25)
+    except AssertionError:
+        whole_lab.up()
+
+
+@pytest.fixture
+def long_run(request):
+    if not request.config.getoption("--long"):
+        pytest.skip("a long matrix: tests/run --all")
