@@ -129,6 +129,8 @@ def _namespaces(state: State, rp_filter: int, pods_ipv6: bool) -> None:
         namespace = state.namespace(who)
         batch(namespace, network.inside(who, pods_ipv6))
         if who in plan.NODES:
+            for family in ("-4", "-6"):
+                batch(namespace, network.mesh_rules(), family)
             batch(namespace, network.forwarding_entries(plan.NODES[who]), program="bridge")
             run(["/bin/sh", "-c", "for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done"],
                 enter=lambda: enter_net(namespace))
