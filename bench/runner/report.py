@@ -11,6 +11,7 @@ import statistics
 from .measure import MEASURES
 
 SCHEMA = "oceanid-bench/1"
+BUSY = 1 / 3
 
 
 def median(values):
@@ -121,6 +122,10 @@ def text(samples, idle, paths):
         parts.append(_idle_table(idle))
     if "oceanid" in paths:
         parts.append(_verdict(summary(samples, idle, paths), idle, paths))
+    others = median([s["others_share"] for s in samples])
+    if others > BUSY:
+        parts.append(f"NOTE: {others:.0%} of the machine belonged to others during this run (median). Absolute "
+                     "figures are low and latencies contain waiting; repeat it on a quiet machine.")
     return "\n\n".join(parts)
 
 
