@@ -71,6 +71,7 @@ struct Inputs {
   std::vector<GuardedPort> guarded_ports;
   std::optional<IpAddress> uplink_source4;   // serve_exit.uplink's primary addresses, for `snat: auto`
   std::optional<IpAddress> uplink_source6;
+  std::vector<IfName> uplinks;               // devices of main's default routes; pods' cluster traffic never leaves there
   bool operator==(const Inputs&) const = default;
 };
 

@@ -1,0 +1,128 @@
+// The forward hook: what pods may send where, what tunnels may bring in, what an exit forwards.
+
+#include "routing/core/nft_text.hpp"
+
+#include <fmt/format.h>
+
+namespace oceanid::routing::detail {
+namespace {
+
+constexpr std::string_view refuse_leak =
+    "counter name leak_blocked reject with icmpx admin-prohibited";
+constexpr std::string_view refuse_ingress =
+    "counter name ingress_refused reject with icmpx admin-prohibited";
+constexpr std::string_view reset_invalid =
+    "meta l4proto tcp ct state invalid counter name invalid_reset reject with tcp reset";
+
+}  // namespace
+
+void NftParts::forward() {
+  out.begin("guard", "filter hook forward priority filter - 5");
+  if (!scene.tunnels.empty()) out.line("iifname \"oc-*\" goto from_tunnel");
+  if (scene.steering) out.line("iifname " + names(scene.pods) + " goto from_pods");
+  if (!scene.tunnels.empty()) out.line("oifname \"oc-*\" goto into_tunnel");
+  out.end();
+  if (scene.steering) from_pods();
+  if (!scene.tunnels.empty()) {
+    from_tunnel();
+    into_tunnel();
+  }
+  if (scene.in.serve_exit) exit_limits();
+}
+
+// On k3s nodes bridged frames between pods pass here too (bridge-nf-call-iptables); both interfaces
+// are then the bridge, hence the first line.
+void NftParts::from_pods() {
+  out.begin("from_pods");
+  out.line("oifname " + names(scene.pods, {"lo"}) + " return");
+  if (!scene.tunnels.empty()) {
+    out.line(fmt::format("oifname \"oc-*\" {}", reset_invalid));
+    out.line("oifname \"oc-*\" ct state invalid counter name foreign_source drop");
+    out.each("oifname \"oc-*\"", out.not_in("saddr", "sources"),
+             "counter name foreign_source drop");
+    out.line("oifname \"oc-*\" return");
+  }
+  out.line(fmt::format("ct direction reply {} return", has_bit(scene.marks.exempt, true)));
+  if (scene.numbers.ipv6 == Ipv6Mode::ignore) out.line("meta nfproto ipv6 return");
+  cluster_paths();
+  beyond_the_cluster();
+  out.end();
+}
+
+void NftParts::cluster_paths() {
+  out.each("", out.in("daddr", "near"), "return");
+  if (scene.kill_switch && !scene.uplinks.empty())
+    out.each("oifname " + names(scene.uplinks), out.in("daddr", "cluster"), refuse_leak);
+  out.each("", out.in("daddr", "cluster"), "return");
+}
+
+void NftParts::beyond_the_cluster() {
+  if (scene.has_self && scene.in.serve_exit) {
+    const std::string self = fmt::format("oifname \"{}\" {}", scene.in.serve_exit->uplink.str(),
+                                         has_bit(scene.marks.carried, false));
+    out.each(self, out.in("saddr", "sources"), "goto exit_limits");
+  }
+  if (!scene.exit_interfaces.empty())
+    out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), "return");
+  if (scene.numbers.ipv6 == Ipv6Mode::block)
+    out.line(fmt::format("meta nfproto ipv6 {}", refuse_leak));
+  if (!scene.kill_switch) return;
+  if (!scene.numbers.destinations.empty())
+    out.each("", out.not_in("daddr", "destinations"), "return");
+  if (!scene.numbers.ports.empty()) {
+    out.line("meta l4proto != { tcp, udp } return");
+    out.line(fmt::format("th dport != {{ {} }} return", fmt::join(scene.numbers.ports, ", ")));
+  }
+  out.line(refuse_leak);
+}
+
+// A reset goes back to a client only: towards a server it would carry a pod's address into main's
+// routes.
+void NftParts::from_tunnel() {
+  out.begin("from_tunnel");
+  out.line(fmt::format("oifname \"oc-*\" {}", refuse_ingress));
+  if (scene.in.serve_exit && !scene.hubs.empty())
+    out.line(fmt::format("iifname {} {}", names(scene.hubs), reset_invalid));
+  out.line("ct state invalid counter name ingress_refused drop");
+  if (scene.steering) {
+    const std::string to_pods = "oifname " + names(scene.pods);
+    out.line(to_pods + " ct state established,related return");
+    out.each(to_pods, out.in("daddr", "sources"), "goto known_peers");
+  }
+  if (scene.in.serve_exit && !scene.hubs.empty())
+    out.line(fmt::format("iifname {} oifname \"{}\" goto exit_limits", names(scene.hubs),
+                         scene.in.serve_exit->uplink.str()));
+  out.line(refuse_ingress);
+  out.end();
+}
+
+// Besides pods only the internet's answers to clients go into a tunnel.
+void NftParts::into_tunnel() {
+  out.begin("into_tunnel");
+  if (scene.in.serve_exit)
+    out.line(fmt::format("iifname \"{}\" ct direction reply {} return",
+                         scene.in.serve_exit->uplink.str(), has_bit(scene.marks.carried, true)));
+  out.line(refuse_ingress);
+  out.end();
+}
+
+void NftParts::exit_limits() {
+  out.begin("exit_limits");
+  const bool snat_map = std::holds_alternative<SnatMap>(scene.in.serve_exit->snat);
+  // Own pods are translated like clients, but by a map only when it names them.
+  std::vector<std::string> clients = out.in("saddr", "clients");
+  if (!snat_map && scene.has_self) {
+    const std::vector<std::string> own = out.in("saddr", "sources");
+    clients.insert(clients.end(), own.begin(), own.end());
+  }
+  out.each("", clients, "goto exit_destinations");
+  out.line("counter name foreign_source drop");
+  out.end();
+  out.begin("exit_destinations");
+  out.each("", out.in("daddr", "allowed"), "return");
+  out.each("", out.in("daddr", "refused"),
+           "counter name special_refused reject with icmpx admin-prohibited");
+  out.end();
+}
+
+}  // namespace oceanid::routing::detail

@@ -1,0 +1,116 @@
+// Segment sizes and source addresses: the last words on a packet.
+
+#include "routing/core/nft_text.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+namespace oceanid::routing::detail {
+namespace {
+
+constexpr unsigned overhead4 = 40;  // IPv4 and TCP headers without options
+constexpr unsigned overhead6 = 60;
+
+unsigned smallest_mtu(const TunnelLink& link) {
+  unsigned mtu = link.mtu;
+  for (const TunnelPeer& peer : link.peers)
+    if (peer.mtu && (mtu == 0 || *peer.mtu < mtu)) mtu = *peer.mtu;
+  return mtu;
+}
+
+// How clients of one family are translated; empty: not at all.
+std::string snat_of(const Scene& scene, Family family) {
+  const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
+  const auto to = [&](const IpAddress& address) {
+    return fmt::format("snat {} to {} fully-random", protocol, address.to_string());
+  };
+  const Snat& snat = scene.in.serve_exit->snat;
+  if (const auto* address = std::get_if<IpAddress>(&snat))
+    return address->family() == family ? to(*address) : "";
+  if (const auto* map = std::get_if<SnatMap>(&snat)) {
+    std::vector<std::string> pairs;
+    for (const auto& [source, address] : *map)
+      if (source.family() == family && address.family() == family)
+        pairs.push_back(fmt::format("{} : {}", source.to_string(), address.to_string()));
+    if (pairs.empty()) return "";
+    return fmt::format("snat {0} to {0} saddr map {{ {1} }} fully-random", protocol,
+                       fmt::join(pairs, ", "));
+  }
+  const auto& source = family == Family::v4 ? scene.in.uplink_source4 : scene.in.uplink_source6;
+  // A fixed address keeps its mappings when the uplink blinks; masquerade is for those that change.
+  if (std::holds_alternative<SnatAuto>(snat) && source) return to(*source);
+  return "masquerade fully-random";
+}
+
+}  // namespace
+
+// Asymmetric: on the way out the route's MTU is the tunnel's; on the way in the kernel's reverse
+// look-up ignores the steering rules and finds the uplink's 1500, so the number is fixed.
+void NftParts::mss() {
+  if (scene.tunnels.empty()) return;
+  out.begin("mss", "filter hook forward priority mangle");
+  out.line("oifname \"oc-*\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu");
+  for (const TunnelLink& link : scene.in.links) {
+    const unsigned mtu = smallest_mtu(link);
+    if (mtu <= overhead6) continue;
+    const auto clamp = [&](char version, unsigned size) {
+      out.line(
+          fmt::format("iifname \"{}\" meta nfproto ipv{} tcp flags & (syn | rst) == syn "
+                      "tcp option maxseg size set {}",
+                      link.name.str(), version, size));
+    };
+    clamp('4', mtu - overhead4);
+    clamp('6', mtu - overhead6);
+  }
+  out.end();
+}
+
+// One step before srcnat: the first chain that sets a mapping wins, and Flannel and kube-proxy
+// masquerade at srcnat. The identity mapping keeps a pod's address visible to the exit.
+void NftParts::translation() {
+  const bool identity = scene.steering && !scene.tunnels.empty();
+  if (!identity && !scene.in.serve_exit && scene.exit_interfaces.empty()) return;
+  out.begin("translate", "nat hook postrouting priority srcnat - 1");
+  if (identity && out.has("sources", Family::v4))
+    out.line("oifname \"oc-*\" ip saddr @sources4 snat ip to ip saddr");
+  if (identity && out.has("sources", Family::v6))
+    out.line("oifname \"oc-*\" ip6 saddr @sources6 snat ip6 to ip6 saddr");
+  for (const Family family : families) {
+    if (!scene.in.serve_exit) break;
+    const std::string snat = snat_of(scene, family);
+    if (snat.empty()) continue;
+    const char version = family == Family::v4 ? '4' : '6';
+    const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
+    const bool mapped = std::holds_alternative<SnatMap>(scene.in.serve_exit->snat);
+    std::set<std::string> whom{"clients"};
+    if (scene.has_self && !mapped) whom.insert("sources");
+    for (const std::string& name : whom)
+      if (out.has(name, family))
+        out.line(fmt::format("oifname \"{}\" {} saddr @{}{} {}", scene.in.serve_exit->uplink.str(),
+                             protocol, name, version, snat));
+  }
+  if (!scene.exit_interfaces.empty())
+    out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"),
+             "masquerade fully-random");
+  out.end();
+}
+
+// After all translation: whatever still carries a client's or a pod's address stays here.
+void NftParts::last_line() {
+  const bool own = scene.has_self || !scene.exit_interfaces.empty();
+  if (!scene.in.serve_exit && !own) return;
+  out.begin("last_line", "filter hook postrouting priority srcnat + 1");
+  constexpr std::string_view drop = "counter name lastline_blocked drop";
+  if (scene.in.serve_exit) {
+    const std::string uplink = fmt::format("oifname \"{}\"", scene.in.serve_exit->uplink.str());
+    out.each(uplink, out.in("saddr", "clients"), drop);
+    if (scene.has_self) out.each(uplink, out.in("saddr", "sources"), drop);
+  }
+  if (!scene.exit_interfaces.empty())
+    out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), drop);
+  out.end();
+}
+
+}  // namespace oceanid::routing::detail

@@ -1,0 +1,194 @@
+// The table `inet oceanid`. Chains that look at packets before the routing decision and on their
+// way in; see nft_forward.cpp and nft_nat.cpp for the others.
+//
+// Nothing here depends on which exit is active or on which links exist: interfaces are matched by
+// name, all tunnels as "oc-*". Rejecting beats dropping towards pods, whose connections then fail
+// at once; a forged or foreign packet is dropped.
+
+#include "routing/core/nft_text.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+namespace oceanid::routing::detail {
+
+std::string NftParts::has_bit(const Mark& bit, bool connection) const {
+  return fmt::format("{0} mark & 0x{1:08x} == 0x{1:08x}", connection ? "ct" : "meta", bit.value);
+}
+
+std::string NftParts::set_bit(const Mark& bit, bool connection) const {
+  return fmt::format("{0} mark set {0} mark | 0x{1:08x}", connection ? "ct" : "meta", bit.value);
+}
+
+void NftParts::declare_sets() {
+  out.set("sources", scene.sources);
+  out.set("near", scene.near);
+  out.set("cluster", scene.cluster);
+  out.set("destinations", scene.numbers.destinations);
+  out.set("tunnel_addresses", hosts(scene.in.tunnel_addresses));
+  Prefixes peers = scene.peer_addresses;
+  peers.insert(peers.end(), scene.peer_networks.begin(), scene.peer_networks.end());
+  out.set("peers", unique(std::move(peers)));
+  if (!scene.in.serve_exit) return;
+  out.set("clients", scene.clients);
+  out.set("allowed", unique(scene.in.serve_exit->allow));
+  out.set("refused", scene.refused);
+}
+
+// EXEMPT lives in the connection: a connection is inbound when its first packet came from outside
+// towards a pod. Marking every packet in reply direction instead would leak: with tcp_loose a
+// server's packet that arrives by a tunnel can become the original direction of a new conntrack
+// entry.
+void NftParts::marks() {
+  out.begin("pre", "filter hook prerouting priority mangle");
+  if (scene.steering) {
+    out.line(fmt::format("iifname != \"oc-*\" {} {}", has_bit(scene.marks.exempt, true),
+                         set_bit(scene.marks.exempt, false)));
+    out.each("iifname " + names(scene.pods), out.in("saddr", "sources"),
+             set_bit(scene.marks.carried, false));
+  }
+  if (scene.in.serve_exit) {
+    if (!scene.hubs.empty())
+      out.each("iifname " + names(scene.hubs), out.in("saddr", "clients"),
+               set_bit(scene.marks.carried, false));
+    if (!scene.hubs.empty())
+      out.each("iifname " + names(scene.hubs) + " ct direction original",
+               out.in("saddr", "clients"), set_bit(scene.marks.carried, true));
+    out.line(fmt::format("iifname \"{}\" ct direction reply {} {}",
+                         scene.in.serve_exit->uplink.str(), has_bit(scene.marks.carried, true),
+                         set_bit(scene.marks.carried, false)));
+  }
+  out.end();
+  if (!scene.steering) return;
+  out.begin("inbound", "filter hook forward priority mangle");
+  out.line(fmt::format("iifname != {} oifname {} ct direction original {}",
+                       names(scene.pods, {"oc-*"}), names(scene.pods),
+                       set_bit(scene.marks.exempt, true)));
+  out.end();
+}
+
+// A reset that an exit makes on a server's behalf, and an ICMP error about a client's flow, must
+// not take the CNI's way to the pod: the far end's rp_filter and our own guard would drop it there.
+void NftParts::reply_path() {
+  if (!scene.in.serve_exit || out.in("daddr", "peers").empty()) return;
+  out.begin("reply_path", "route hook output priority mangle");
+  const std::string carry = set_bit(scene.marks.carried, false);
+  out.each(fmt::format("meta l4proto {{ icmp, ipv6-icmp }} ct state related {}",
+                       has_bit(scene.marks.carried, true)),
+           out.in("daddr", "peers"), carry);
+  out.line("meta l4proto != tcp return");
+  out.line("fib saddr type local return");
+  for (const Family family : families) {
+    const char version = family == Family::v4 ? '4' : '6';
+    if (!out.has("peers", family)) continue;
+    const std::string source = family == Family::v4 ? "ip saddr" : "ip6 saddr";
+    const std::string to =
+        fmt::format("{} daddr @peers{} {}", family == Family::v4 ? "ip" : "ip6", version, carry);
+    if (out.has("allowed", family)) out.line(fmt::format("{} @allowed{} {}", source, version, to));
+    out.line(fmt::format("{} != @refused{} {}", source, version, to));
+  }
+  out.end();
+}
+
+void NftParts::input() {
+  const bool guards = scene.in.routing && !scene.in.guarded_ports.empty();
+  if (scene.tunnels.empty() && !guards) return;
+  out.begin("ingress", "filter hook input priority filter - 5");
+  if (!scene.tunnels.empty()) {
+    out.line("iifname \"oc-*\" ct state invalid counter name ingress_refused drop");
+    out.line("iifname \"oc-*\" ct state new jump tunnel_ingress");
+  }
+  if (guards) listeners();
+  out.end();
+  if (scene.tunnels.empty()) return;
+  out.begin("tunnel_ingress");
+  // An exit's own addresses are no destination for its clients; its end of the tunnel is.
+  if (scene.in.serve_exit) {
+    out.each("", out.in("daddr", "allowed"), "goto known_peers");
+    out.each("", out.not_in("daddr", "tunnel_addresses"), "counter name ingress_refused drop");
+  }
+  out.line("goto known_peers");
+  out.end();
+  known_peers();
+}
+
+void NftParts::known_peers() {
+  out.begin("known_peers");
+  for (const TunnelLink& link : scene.in.links) {
+    Prefixes behind;
+    for (const TunnelPeer& peer : link.peers) {
+      const Prefixes ends = hosts(peer.addresses);
+      behind.insert(behind.end(), ends.begin(), ends.end());
+      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
+    }
+    for (const Family family : families) {
+      const Prefixes part = of_family(unique(behind), family);
+      if (part.empty()) continue;
+      out.line(fmt::format("iifname \"{}\" {} saddr {} return", link.name.str(),
+                           family == Family::v4 ? "ip" : "ip6", inline_set(part)));
+    }
+  }
+  out.line("counter name ingress_refused drop");
+  out.end();
+}
+
+void NftParts::listeners() {
+  std::map<std::uint16_t, Prefixes> ports;
+  for (const GuardedPort& guarded : scene.in.guarded_ports) {
+    if (guarded.port == 0) continue;
+    Prefixes& clients = ports[guarded.port];
+    clients.insert(clients.end(), guarded.clients.begin(), guarded.clients.end());
+  }
+  for (const auto& [port, clients] : ports)
+    for (const Family family : families) {
+      const Prefixes allowed = of_family(unique(clients), family);
+      const std::string from =
+          allowed.empty() ? fmt::format("meta nfproto ipv{}", family == Family::v4 ? '4' : '6')
+                          : fmt::format("{} saddr != {}", family == Family::v4 ? "ip" : "ip6",
+                                        inline_set(allowed));
+      out.line(fmt::format(
+          "iifname != \"lo\" tcp dport {} ct state new {} counter name listener_refused drop", port,
+          from));
+    }
+}
+
+// With every rule of ours deleted a socket may still carry a tunnel's source address, or a pod's:
+// neither may leave by another way. Encrypted packets carry the uplink's address.
+void NftParts::output() {
+  const bool pods = scene.steering && scene.kill_switch;
+  if (scene.in.tunnel_addresses.empty() && !pods) return;
+  out.begin("own_traffic", "filter hook output priority filter - 5");
+  out.line("oifname { \"lo\", \"oc-*\" } return");
+  out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");
+  if (pods) {
+    out.line("oifname " + names(scene.pods) + " return");
+    out.each("", out.in("daddr", "near"), "return");
+    if (!scene.uplinks.empty())
+      out.each("oifname != " + names(scene.uplinks), out.in("daddr", "cluster"), "return");
+    else
+      out.each("", out.in("daddr", "cluster"), "return");
+    out.each("", out.in("saddr", "sources"), "counter name leak_blocked drop");
+  }
+  out.end();
+}
+
+std::string make_nft(const Scene& scene) {
+  if (!scene.in.routing && !scene.in.serve_exit && scene.tunnels.empty()) return {};
+  NftWriter writer;
+  NftParts parts{scene, writer};
+  parts.declare_sets();
+  parts.marks();
+  parts.reply_path();
+  parts.forward();
+  parts.input();
+  parts.output();
+  parts.mss();
+  parts.translation();
+  parts.last_line();
+  return writer.text({"leak_blocked", "lastline_blocked", "foreign_source", "special_refused",
+                      "ingress_refused", "listener_refused", "invalid_reset"});
+}
+
+}  // namespace oceanid::routing::detail

@@ -1,0 +1,36 @@
+#pragma once
+// The parts of the nft table, one group of chains each. Internal to routing/core.
+
+#include "routing/core/nft_writer.hpp"
+
+namespace oceanid::routing::detail {
+
+struct NftParts {
+  const Scene& scene;
+  NftWriter& out;
+
+  void declare_sets();
+  void marks();       // prerouting, and inbound connections
+  void reply_path();  // output: what we answer to clients on behalf of others
+  void forward();     // kill switch for pods, ingress of tunnels, limits of the exit
+  void input();       // ingress of tunnels, our listeners' clients
+  void output();      // kill switch for the node's own tunnel sources
+  void mss();
+  void translation();  // identity and exit source NAT
+  void last_line();
+
+  std::string set_bit(const Mark& bit, bool connection) const;
+  std::string has_bit(const Mark& bit, bool connection) const;
+
+ private:
+  void from_pods();
+  void cluster_paths();
+  void beyond_the_cluster();
+  void from_tunnel();
+  void known_peers();
+  void into_tunnel();
+  void exit_limits();
+  void listeners();
+};
+
+}  // namespace oceanid::routing::detail

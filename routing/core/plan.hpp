@@ -1,0 +1,31 @@
+#pragma once
+// The desired network state as a function of the configuration and of what is known about the host.
+// Pure: equal inputs give equal states; any thread.
+//
+// What a switch of the active exit changes is one route. Rules, nft text and sysctls depend on
+// neither the active exit (but without a kill switch) nor on which links exist. `Inputs::links`
+// should therefore list every tunnel link that the configuration asks for, up or not.
+//
+// With the kill switch everything that arrives by `routing.interfaces` is caught, whatever source
+// it carries: a pod that forges a source must not get past `sources`.
+
+#include "routing/core/model.hpp"
+
+#include <string>
+#include <vector>
+
+namespace oceanid::routing {
+
+NetworkState plan(const Inputs& inputs);
+
+// The kill switch alone, for `oceanid guard`: no links, no exit, everything that pods send is
+// refused but what bypasses the exits.
+NetworkState guard_plan(const Inputs& inputs);
+
+// Contradictions between the configuration and the host, one sentence each with its remedy.
+std::vector<std::string> conflicts(const Inputs& inputs);
+
+// Printable and in a stable order: what `plan --json`'s reader and the golden tests see.
+std::string to_text(const NetworkState& state);
+
+}  // namespace oceanid::routing

@@ -1,0 +1,95 @@
+// Routes of our own tables. Every table ends in an unreachable default, so that a look-up never
+// falls through to main when a device goes away.
+
+#include "routing/core/scene.hpp"
+
+#include <algorithm>
+
+namespace oceanid::routing::detail {
+namespace {
+
+constexpr std::uint32_t last_metric = 4294967295U;
+// A peer that dials us is answered on the hub: its own prober and its exit device listen there.
+constexpr std::uint32_t hub_metric = 10;
+constexpr std::uint32_t dialled_metric = 20;
+
+Route unreachable_default(Family family, std::uint32_t table) {
+  Route route;
+  route.family = family;
+  route.table = table;
+  route.destination = Prefix::any(family);
+  route.type = RouteType::unreachable;
+  route.metric = last_metric;
+  return route;
+}
+
+Route default_by(const ExitPath& exit, Family family, std::uint32_t table) {
+  Route route;
+  route.family = family;
+  route.table = table;
+  route.destination = Prefix::any(family);
+  // IPv6 turns metric 0 into 1024; the same number in both families keeps read-back equal.
+  route.metric = 1024;
+  route.device = exit.device;
+  if (!exit.tunnel) route.gateway = family == Family::v4 ? exit.gateway4 : exit.gateway6;
+  route.on_link = route.gateway.has_value();
+  return route;
+}
+
+void add_exit_tables(const Scene& scene, std::vector<Route>& out) {
+  for (std::size_t i = 0; i < scene.in.exits.size(); ++i) {
+    const ExitPath& exit = scene.in.exits[i];
+    for (const Family family : families) {
+      if (exit.present && carries(exit, family))
+        out.push_back(default_by(exit, family, scene.exit_table(i)));
+      out.push_back(unreachable_default(family, scene.exit_table(i)));
+    }
+  }
+}
+
+void add_egress_table(const Scene& scene, std::vector<Route>& out) {
+  if (!scene.steering) return;
+  for (const Family family : families) {
+    const bool used = family == Family::v4 || scene.numbers.ipv6 == Ipv6Mode::exit;
+    if (const ExitPath* exit = scene.active(family); exit != nullptr && used)
+      out.push_back(default_by(*exit, family, scene.numbers.table));
+    out.push_back(unreachable_default(family, scene.numbers.table));
+  }
+}
+
+void add_return_table(const Scene& scene, std::vector<Route>& out) {
+  if (scene.in.links.empty()) return;
+  for (const TunnelLink& link : scene.in.links) {
+    for (const TunnelPeer& peer : link.peers) {
+      Prefixes behind = hosts(peer.addresses);
+      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
+      for (const Prefix& prefix : unique(std::move(behind))) {
+        Route route;
+        route.family = prefix.family();
+        route.table = scene.return_table();
+        route.destination = prefix;
+        route.metric = link.hub ? hub_metric : dialled_metric;
+        route.device = link.name;
+        if (link.hub) route.mtu = peer.mtu;
+        out.push_back(std::move(route));
+      }
+    }
+  }
+  for (const Family family : families)
+    out.push_back(unreachable_default(family, scene.return_table()));
+}
+
+}  // namespace
+
+std::vector<Route> make_routes(const Scene& scene) {
+  std::vector<Route> out;
+  add_egress_table(scene, out);
+  add_exit_tables(scene, out);
+  add_return_table(scene, out);
+  std::ranges::sort(out);
+  const auto rest = std::ranges::unique(out);
+  out.erase(rest.begin(), rest.end());
+  return out;
+}
+
+}  // namespace oceanid::routing::detail

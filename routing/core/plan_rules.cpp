@@ -1,0 +1,227 @@
+// Routing rules. Offsets are relative to routing.priority (5100); all rules of one line share one
+// preference, and every `goto` ends at +90.
+//
+//   +0   fwmark UNDERLAY                      goto end    the tunnels' outer packets
+//   +5   iif lo to PEER-ADDRESS               lookup R    own traffic to the other tunnel ends
+//   +6   iif lo from OWN-TUNNEL to PEER-NET   lookup R    answers of our tunnel address
+//   +7   iif lo fwmark CARRIED to PEER-NET    lookup R    exit: errors and resets for clients
+//   +10  oif UPLINK to ON-LINK                goto end    bound sockets, self and interface exits
+//   +12  oif EXIT-DEVICE                      lookup T+1+i  bound sockets
+//   +20  iif TUNNEL to SOURCES                goto end    delivery to own pods
+//   +22  iif HUB fwmark CARRIED               goto end    exit: clients' packets to the internet
+//   +24  iif TUNNEL                           unreachable no tunnel to tunnel, nothing unseen
+//   +30  iif UPLINK fwmark CARRIED to PEER-NET lookup R   exit: replies return by the tunnel
+//   +40  iif PODS fwmark EXEMPT               goto end    answers of inbound connections
+//   +50  iif PODS to BYPASS                   goto end
+//   +60  iif PODS from SOURCE [fwmark CARRIED] [to D] [dport P]  lookup T
+//   +61  iif PODS from SOURCE [to D] [dport P] unreachable  when +60 needs the mark
+//   +70  iif PODS                             unreachable kill switch: forged sources, IPv6
+//   +90                                       nop         the end
+//
+// T the egress table, T+1+i the table of exit i, R the return table. Two kernel facts behind this:
+// the reverse look-up of rp_filter runs with iif = lo, so no `iif PODS` or `iif UPLINK` rule ever
+// disturbs it; and CARRIED is set by our nft prerouting chain only, so that a flushed ruleset turns
+// forwarding by an address that nobody translates any more into "unreachable".
+
+#include "routing/core/scene.hpp"
+
+#include <algorithm>
+
+namespace oceanid::routing::detail {
+namespace {
+
+constexpr std::uint8_t protocol_tcp = 6;
+constexpr std::uint8_t protocol_udp = 17;
+
+class RuleBook {
+ public:
+  explicit RuleBook(const Scene& scene)
+      : scene_(scene), loopback_(IfName::parse("lo").value()), end_(Goto{scene.end_priority()}) {}
+
+  std::vector<Rule> take() {
+    if (rules_.empty()) return {};
+    for (const Family family : families)
+      add(family, 90, Nop{});
+    std::ranges::sort(rules_);
+    const auto rest = std::ranges::unique(rules_);
+    rules_.erase(rest.begin(), rest.end());
+    return std::move(rules_);
+  }
+
+  void tunnels();
+  void serving();
+  void bound_sockets();
+  void pods();
+
+ private:
+  Rule& add(Family family, std::uint32_t offset, RuleAction action) {
+    Rule rule;
+    rule.family = family;
+    rule.priority = scene_.priority(offset);
+    rule.action = action;
+    return rules_.emplace_back(std::move(rule));
+  }
+  void to_peers(const Prefix& network);
+  void pods_of(Family family, const IfName& interface);
+  void steer(const IfName& interface, const Prefix& source);
+  void steer_ports(const Rule& model);
+  bool steers(Family family) const;
+
+  const Scene& scene_;
+  IfName loopback_;
+  RuleAction end_;
+  std::vector<Rule> rules_;
+};
+
+void RuleBook::to_peers(const Prefix& network) {
+  for (const IpAddress& own : scene_.in.tunnel_addresses) {
+    if (own.family() != network.family()) continue;
+    Rule& rule = add(network.family(), 6, Lookup{scene_.return_table()});
+    rule.iif = loopback_;
+    rule.from = Prefix::host(own);
+    rule.to = network;
+  }
+}
+
+void RuleBook::tunnels() {
+  if (scene_.tunnels.empty()) return;
+  for (const Family family : families) {
+    add(family, 0, end_).mark = scene_.marks.underlay;
+    for (const IfName& tunnel : scene_.tunnels) {
+      for (const Prefix& source : of_family(scene_.sources, family)) {
+        Rule& delivery = add(family, 20, end_);
+        delivery.iif = tunnel;
+        delivery.to = source;
+      }
+      add(family, 24, Unreachable{}).iif = tunnel;
+    }
+  }
+  for (const Prefix& peer : scene_.peer_addresses) {
+    Rule& rule = add(peer.family(), 5, Lookup{scene_.return_table()});
+    rule.iif = loopback_;
+    rule.to = peer;
+  }
+  for (const Prefix& network : scene_.peer_networks)
+    to_peers(network);
+}
+
+void RuleBook::serving() {
+  if (!scene_.in.serve_exit) return;
+  for (const Family family : families)
+    for (const IfName& hub : scene_.hubs) {
+      Rule& rule = add(family, 22, end_);
+      rule.iif = hub;
+      rule.mark = scene_.marks.carried;
+    }
+  Prefixes back = scene_.peer_networks;
+  back.insert(back.end(), scene_.peer_addresses.begin(), scene_.peer_addresses.end());
+  for (const Prefix& network : back) {
+    const RuleAction look_up = Lookup{scene_.return_table()};
+    Rule& own = add(network.family(), 7, look_up);
+    own.iif = loopback_;
+    own.mark = scene_.marks.carried;
+    own.to = network;
+    Rule& reply = add(network.family(), 30, look_up);
+    reply.iif = scene_.in.serve_exit->uplink;
+    reply.mark = scene_.marks.carried;
+    reply.to = network;
+  }
+}
+
+// A socket that is bound to an uplink or a foreign interface also talks to its neighbours (DHCP,
+// neighbour discovery): these stay with main.
+void RuleBook::bound_sockets() {
+  static const Prefix link_local = Prefix::parse("fe80::/10").value();
+  for (std::size_t i = 0; i < scene_.in.exits.size(); ++i) {
+    const ExitPath& exit = scene_.in.exits[i];
+    if (exit.device.empty()) continue;
+    for (const Family family : families)
+      add(family, 12, Lookup{scene_.exit_table(i)}).oif = exit.device;
+    if (exit.tunnel) continue;
+    Prefixes neighbours = scene_.in.on_link;
+    neighbours.push_back(link_local);
+    for (const Prefix& network : neighbours) {
+      Rule& rule = add(network.family(), 10, end_);
+      rule.oif = exit.device;
+      rule.to = network;
+    }
+  }
+}
+
+void RuleBook::pods() {
+  if (!scene_.steering) return;
+  for (const IfName& interface : scene_.pods)
+    for (const Family family : families)
+      pods_of(family, interface);
+}
+
+bool RuleBook::steers(Family family) const {
+  if (family == Family::v6 && scene_.numbers.ipv6 != Ipv6Mode::exit) return false;
+  return scene_.kill_switch || scene_.active(family) != nullptr;
+}
+
+void RuleBook::pods_of(Family family, const IfName& interface) {
+  const bool v6 = family == Family::v6;
+  if (v6 && scene_.numbers.ipv6 == Ipv6Mode::ignore) return;
+  Rule& exempt = add(family, 40, end_);
+  exempt.iif = interface;
+  exempt.mark = scene_.marks.exempt;
+  for (const Prefix& prefix : of_family(scene_.bypass, family)) {
+    Rule& rule = add(family, 50, end_);
+    rule.iif = interface;
+    rule.to = prefix;
+  }
+  if (steers(family))
+    for (const Prefix& source : of_family(scene_.sources, family))
+      steer(interface, source);
+  const bool everything = scene_.numbers.destinations.empty() && scene_.numbers.ports.empty();
+  const bool blocked = v6 && scene_.numbers.ipv6 == Ipv6Mode::block;
+  if (blocked || (scene_.kill_switch && everything)) add(family, 70, Unreachable{}).iif = interface;
+}
+
+void RuleBook::steer(const IfName& interface, const Prefix& source) {
+  Rule model;
+  model.family = source.family();
+  model.priority = scene_.priority(60);
+  model.action = Lookup{scene_.numbers.table};
+  model.iif = interface;
+  model.from = source;
+  if (scene_.needs_mark) model.mark = scene_.marks.carried;
+  if (scene_.numbers.destinations.empty()) steer_ports(model);
+  for (const Prefix& destination : of_family(scene_.numbers.destinations, source.family())) {
+    model.to = destination;
+    steer_ports(model);
+  }
+}
+
+void RuleBook::steer_ports(const Rule& model) {
+  std::vector<Rule> out;
+  if (scene_.numbers.ports.empty()) out.push_back(model);
+  for (const std::uint16_t port : scene_.numbers.ports)
+    for (const std::uint8_t protocol : {protocol_tcp, protocol_udp}) {
+      out.push_back(model);
+      out.back().ip_protocol = protocol;
+      out.back().destination_port = port;
+    }
+  for (Rule& rule : out) {
+    rules_.push_back(rule);
+    if (!rule.mark) continue;
+    rule.mark.reset();
+    rule.priority = scene_.priority(61);
+    rule.action = Unreachable{};
+    rules_.push_back(rule);
+  }
+}
+
+}  // namespace
+
+std::vector<Rule> make_rules(const Scene& scene) {
+  RuleBook book(scene);
+  book.tunnels();
+  book.serving();
+  book.bound_sockets();
+  book.pods();
+  return book.take();
+}
+
+}  // namespace oceanid::routing::detail

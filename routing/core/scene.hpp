@@ -1,0 +1,67 @@
+#pragma once
+// The plan's inputs, digested once: what the rules, the routes and the nft text all need. Internal
+// to routing/core.
+
+#include "routing/core/marks.hpp"
+#include "routing/core/model.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace oceanid::routing::detail {
+
+using Prefixes = std::vector<Prefix>;  // sorted, without repetition, both families
+
+struct Scene {
+  explicit Scene(const Inputs& inputs);
+
+  const Inputs& in;
+  RoutingSettings numbers;  // routing's, or the defaults when there is none
+  MarkBits marks;
+  bool steering = false;  // there are pods to steer
+  bool kill_switch = false;
+  bool has_self = false;
+  bool needs_mark = false;  // steered packets need our ruleset to be translated on this node
+
+  std::vector<IfName> pods;     // routing.interfaces
+  std::vector<IfName> tunnels;  // every oc- device
+  std::vector<IfName> hubs;
+  std::vector<IfName> exit_interfaces;  // devices of exits that are not ours
+  std::vector<IfName> uplinks;          // where the internet is
+  Prefixes sources;
+  Prefixes bypass;   // every destination that pods reach without an exit
+  Prefixes near;     // of these, what may leave by an uplink: nodes, endpoints, public ranges
+  Prefixes cluster;  // of these, what may not: pods, services, tailnet
+  Prefixes peer_addresses;
+  Prefixes peer_networks;
+  Prefixes clients;  // whom we serve as an exit
+  Prefixes refused;  // where an exit does not forward
+
+  std::uint32_t priority(std::uint32_t offset) const { return numbers.priority + offset; }
+  std::uint32_t end_priority() const { return numbers.priority + 90; }
+  std::uint32_t exit_table(std::size_t exit) const {
+    return numbers.table + 1 + static_cast<std::uint32_t>(exit);
+  }
+  std::uint32_t return_table() const { return exit_table(in.exits.size()); }
+  // The exit that routed traffic of this family takes now, when its device exists.
+  const ExitPath* active(Family family) const;
+
+ private:
+  void collect_links();
+  void collect_bypass();
+  void collect_serving();
+};
+
+Prefixes unique(Prefixes prefixes);
+Prefixes of_family(const Prefixes& prefixes, Family family);
+Prefixes hosts(const std::vector<IpAddress>& addresses);
+bool carries(const ExitPath& exit, Family family);
+inline constexpr Family families[] = {Family::v4, Family::v6};
+
+std::vector<Rule> make_rules(const Scene& scene);
+std::vector<Route> make_routes(const Scene& scene);
+std::string make_nft(const Scene& scene);
+
+}  // namespace oceanid::routing::detail
