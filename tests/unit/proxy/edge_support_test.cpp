@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -131,8 +132,8 @@ Peer Target::accept() {
 }
 
 bool Target::accept_would_block() {
-  UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  return !fd;
+  pollfd waiting{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&waiting, 1, 0) == 0;
 }
 
 Gateway::Gateway(const std::function<void(Runtime&, ProxySettings&)>& change,
