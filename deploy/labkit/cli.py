@@ -116,7 +116,7 @@ def execute(state: State, who: str, words: list[str]) -> int:
     enter_holder(state.holder(who))
     if os.path.isdir(here):
         os.chdir(here)
-    values = dict(os.environ) | pod_environment(state) | {"LAB_WHO": who, "PGPASSWORD": state.values["password"]}
+    values = dict(os.environ) | pod_environment(state) | {"LAB_WHO": who, "PGPASSWORD": state.values.get("password", "")}
     values.setdefault("TERM", "dumb")
     try:
         os.execvpe(words[0], words, values)
@@ -147,7 +147,7 @@ def environment(state: State) -> dict[str, str]:
         "LAB_PROXY": f"http://egress-gateway.egress-system:{plan.PROXY_PORT}",
         "LAB_GATEWAY_SERVICE": plan.GATEWAY_SERVICE, "LAB_ECHO_PORT": str(plan.ECHO_PORT),
         "LAB_DB_PORT": str(plan.DATABASE_PORT), "LAB_DB_NAME": "warehouse", "LAB_DB_USER": "warehouse",
-        "LAB_DB_PASSWORD": state.values["password"],
+        "LAB_DB_PASSWORD": state.values.get("password", ""),
         "LAB_DB_FORWARD": f"host=egress-gateway.egress-system port={plan.WAREHOUSE_PORT} dbname=warehouse "
                           "user=warehouse sslmode=require",
     }
@@ -156,7 +156,7 @@ def environment(state: State) -> dict[str, str]:
 
 def status(state: State) -> None:
     options = state.values["options"]
-    print(f"lab {state.prefix}: {state.folder}")
+    print(f"lab {state.prefix}: {state.folder}{'' if state.values.get('complete') else ' (half built: its `up` failed)'}")
     for name in sorted(state.values["processes"]):
         process = state.process(name)
         print(f"  {name:<18} {'running, pid ' + str(process.pid) if process.alive() else 'ENDED'}")

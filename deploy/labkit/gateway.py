@@ -6,6 +6,8 @@ import base64
 import http.client
 import json
 import os
+import resource
+import shutil
 import signal
 import time
 
@@ -109,16 +111,36 @@ def start(state: State, node: str) -> Process:
     if not program:
         raise LabError("this lab was brought up with --no-gateway")
     holder = state.holder(node)
-    # What shells give: enough descriptors for a few thousand tunnels.
-    process = spawn([program, "run", "-c", CONFIG], state.log(f"oceanid-{node}"), enter=lambda: _enter_node(holder))
+    folder = _bring_program(state, holder, program)
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS") if name in os.environ}
+    process = spawn([f"{folder}/oceanid", "run", "-c", CONFIG], state.log(f"oceanid-{node}"),
+                    enter=lambda: _enter_node(holder), environment=environment | {"LD_LIBRARY_PATH": folder})
     state.remember(f"oceanid-{node}", process)
     return process
 
 
+def _bring_program(state: State, holder: int, program: str) -> str:
+    """Copies the program and the libraries built with it into the node: the worker's account must be able to read
+    them, and a repository below /root is nobody else's to read."""
+    folder = f"{state.folder}/bin"
+    target = f"/proc/{holder}/root{folder}"
+    os.makedirs(target, exist_ok=True)
+    built = [program]
+    for line in run(["ldd", program], check=False).splitlines():
+        path = line.partition("=> ")[2].partition(" (")[0].strip()
+        if path and not path.startswith(("/lib", "/usr")):
+            built.append(path)
+    for path in built:
+        name = "oceanid" if path == program else os.path.basename(path)
+        shutil.copy2(path, f"{target}/{name}.new")
+        os.chmod(f"{target}/{name}.new", 0o755)
+        os.replace(f"{target}/{name}.new", f"{target}/{name}")
+    return folder
+
+
 def _enter_node(holder: int) -> None:
-    import resource
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # a few thousand tunnels need it
     enter_holder(holder)
 
 
@@ -193,18 +215,14 @@ def tail(state: State, node: str, lines: int = 5) -> str:
 
 
 def processes(state: State, node: str) -> list[int]:
-    """The gateway's processes: everybody who runs the node's oceanid, and the helpers in its session."""
-    process = state.process(f"oceanid-{node}")
-    if process is None:
-        return []
-    program = os.path.realpath(state.values["options"]["oceanid"])
+    """Everybody in the node's network namespace who runs oceanid."""
     net = os.stat(f"/proc/{state.holder(node)}/ns/net").st_ino
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             if os.stat(f"/proc/{entry}/ns/net").st_ino != net:
                 continue
-            if os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)") == program:
+            if os.path.basename(os.readlink(f"/proc/{entry}/exe")).removesuffix(" (deleted)") == "oceanid":
                 found.append(int(entry))
         except OSError:
             continue

@@ -9,7 +9,7 @@ import time
 
 from labkit import gateway, holders, network, plan, postgres, rules
 from labkit.state import Lock, State, make_mount_points, remove_mount_points
-from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in, reap, run, say, spawn,
+from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in, processes_of_sessions, reap, run, say, spawn,
                            wait_until)
 
 DEPLOY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -26,7 +26,8 @@ class Progress:
 
 def up(state: State, oceanid: str | None, rp_filter: int, pods_ipv6: bool, wait_seconds: float) -> None:
     if state.exists():
-        raise LabError(f"a lab named {state.prefix} is up already: deploy/lab --name {state.prefix} down")
+        how = "is up already" if state.values.get("complete") else "was left half built"
+        raise LabError(f"a lab named {state.prefix} {how}: deploy/lab --name {state.prefix} down")
     for program in PROGRAMS:
         if shutil.which(program) is None:
             raise LabError(f"{program} is missing: run deploy/install-packages lab")
@@ -38,6 +39,7 @@ def up(state: State, oceanid: str | None, rp_filter: int, pods_ipv6: bool, wait_
     state.save()
     _certificates(state)
     initdb = postgres.begin_initdb(f"{state.folder}/postgres")
+    state.remember("initdb", initdb)
     _namespaces(state, rp_filter, pods_ipv6)
     progress.step(f"{len(plan.EVERYONE)} namespaces, links, addresses, routes, mesh, Flannel")
     _repository(state)
@@ -91,8 +93,10 @@ def _end_processes(state: State) -> None:
                 continue
     mounts.discard(os.stat("/proc/self/ns/mnt").st_ino)
 
+    sessions = {process.pid for process in recorded if process.alive()}
+
     def left() -> set[int]:
-        return set(processes_in(nets, mounts)) | {process.pid for process in recorded if process.alive()}
+        return set(processes_in(nets, mounts)) | set(processes_of_sessions(sessions))
     end_all(left)
 
 
@@ -198,5 +202,6 @@ def _database(state: State, initdb: Process) -> None:
     tls = f"{state.folder}/tls/server"
     process, password = postgres.start(folder, f"{tls}.crt", f"{tls}.key", state.namespace("database"), log, initdb)
     state.values["password"] = password
+    state.values["processes"].pop("initdb")
     state.remember("postgres", process)
     postgres.await_ready(folder, process, log)

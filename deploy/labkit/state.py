@@ -42,7 +42,7 @@ class State:
         return os.path.exists(self.file)
 
     def require(self) -> None:
-        if not self.exists() or not self.values.get("complete"):
+        if not self.exists():
             raise LabError(f"no lab named {self.prefix} is up: deploy/lab --name {self.prefix} up")
 
     def save(self) -> None:

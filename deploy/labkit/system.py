@@ -221,6 +221,20 @@ def processes_in(net_inodes: set[int], mount_inodes: set[int]) -> list[int]:
     return found
 
 
+def processes_of_sessions(leaders: set[int]) -> list[int]:
+    """What recorded processes have started: each leads a session of its own."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[3]) in leaders:
+            found.append(int(entry))
+    return found
+
+
 def end_all(pids: Callable[[], Iterable[int]], seconds: float = 5.0) -> None:
     """SIGKILL until nobody is left: a process may fork while we look."""
     def nobody() -> bool:
