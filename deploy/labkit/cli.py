@@ -116,7 +116,8 @@ def execute(state: State, who: str, words: list[str]) -> int:
     enter_holder(state.holder(who))
     if os.path.isdir(here):
         os.chdir(here)
-    values = dict(os.environ) | pod_environment(state) | {"LAB_WHO": who, "PGPASSWORD": state.values.get("password", "")}
+    values = dict(os.environ) | pod_environment(state)
+    values |= {"LAB_WHO": who, "PGPASSWORD": state.values.get("password", "")}
     values.setdefault("TERM", "dumb")
     try:
         os.execvpe(words[0], words, values)
@@ -156,7 +157,8 @@ def environment(state: State) -> dict[str, str]:
 
 def status(state: State) -> None:
     options = state.values["options"]
-    print(f"lab {state.prefix}: {state.folder}{'' if state.values.get('complete') else ' (half built: its `up` failed)'}")
+    half = "" if state.values.get("complete") else " (half built: its `up` failed)"
+    print(f"lab {state.prefix}: {state.folder}{half}")
     for name in sorted(state.values["processes"]):
         process = state.process(name)
         print(f"  {name:<18} {'running, pid ' + str(process.pid) if process.alive() else 'ENDED'}")

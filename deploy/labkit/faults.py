@@ -82,7 +82,8 @@ def one_way(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
 def drop_udp(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     # The mesh's VXLAN: destination port fixed, source port from a hash, and rewritten by the home router.
     match = f"meta l4proto udp udp dport != {plan.MESH_PORT}"
-    _rewrite(state, node, "drop-udp", {"from_node": [f"{match} jump condemn"], "to_node": [f"{match} drop"]} if on else {})
+    wanted = {"from_node": [f"{match} jump condemn"], "to_node": [f"{match} drop"]}
+    _rewrite(state, node, "drop-udp", wanted if on else {})
 
 
 def loss(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
@@ -199,7 +200,8 @@ def flush_nft(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     if on:
         _nft(state, node.name, "flush ruleset\n")
         return
-    tables = "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in ("flannel-ipv4", "kube-proxy", "tailscale"))
+    names = ("flannel-ipv4", "kube-proxy", "tailscale")
+    tables = "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in names)
     _nft(state, node.name, tables + rules.node_neighbours(node))
 
 

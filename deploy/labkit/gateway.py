@@ -56,7 +56,8 @@ def _forwards() -> str:
 
 
 def _tunnel(node: plan.Node, public_keys: dict[str, str], peers: list[plan.Node]) -> str:
-    lines = ["tunnel:", f"  listen: {plan.TUNNEL_PORT if node.exit else 'null'}", f"  address: [{node.tunnel4}]", "  peers:"]
+    listen = plan.TUNNEL_PORT if node.exit else "null"
+    lines = ["tunnel:", f"  listen: {listen}", f"  address: [{node.tunnel4}]", "  peers:"]
     for peer in peers:
         lines += [f"    - name: {peer.name}", f'      public_key: "{public_keys[peer.name]}"',
                   f"      address: [{peer.tunnel4}]", f"      networks: [{peer.pod_cidr}]"]
@@ -112,7 +113,8 @@ def start(state: State, node: str) -> Process:
         raise LabError("this lab was brought up with --no-gateway")
     holder = state.holder(node)
     folder = _bring_program(state, holder, program)
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS") if name in os.environ}
+    kept = ("PATH", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
     process = spawn([f"{folder}/oceanid", "run", "-c", CONFIG], state.log(f"oceanid-{node}"),
                     enter=lambda: _enter_node(holder), environment=environment | {"LD_LIBRARY_PATH": folder})
     state.remember(f"oceanid-{node}", process)

@@ -9,8 +9,8 @@ import time
 
 from labkit import gateway, holders, network, plan, postgres, rules
 from labkit.state import Lock, State, make_mount_points, remove_mount_points
-from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in, processes_of_sessions, reap, run, say, spawn,
-                           wait_until)
+from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in,
+                           processes_of_sessions, reap, run, say, spawn, wait_until)
 
 DEPLOY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAMS = ("ip", "bridge", "nft", "openssl", "git", "wg")
@@ -136,8 +136,8 @@ def _namespaces(state: State, rp_filter: int, pods_ipv6: bool) -> None:
             for family in ("-4", "-6"):
                 batch(namespace, network.mesh_rules(), family)
             batch(namespace, network.forwarding_entries(plan.NODES[who]), program="bridge")
-            run(["/bin/sh", "-c", "for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done"],
-                enter=lambda: enter_net(namespace))
+            switches = "/proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables"
+            run(["/bin/sh", "-c", f"echo 1 | tee {switches}"], enter=lambda: enter_net(namespace))
         if text := rules.for_role(who):
             run(["nft", "-f", "-"], stdin=text, enter=lambda: enter_net(namespace))
 
@@ -151,9 +151,9 @@ def _repository(state: State) -> None:
     bare = f"{folder}/repo.git"
     run(["git", "init", "-q", "--bare", "-b", "main", bare], environment=environment)
     stream = "".join(
-        f"commit refs/heads/main\ncommitter lab <lab@example.test> {1700000000 + number} +0000\ndata 8\nnumber {number}\n"
-        f"M 100644 inline file{number}\ndata 8\nlab {number:03d}\n\n" for number in range(10, 60))
-    stream = stream.replace("data 8\nnumber", "data 9\nnumber")
+        f"commit refs/heads/main\ncommitter lab <lab@example.test> {1700000000 + number} +0000\n"
+        f"data 9\nnumber {number}\nM 100644 inline file{number}\ndata 8\nlab {number:03d}\n\n"
+        for number in range(10, 60))
     run(["git", "-C", bare, "fast-import", "--quiet"], stdin=stream, environment=environment)
     run(["git", "-C", bare, "update-server-info"], environment=environment)
 

@@ -89,7 +89,8 @@ def _internet() -> list[str]:
 
 def _database() -> list[str]:
     return ["link set lo up", f"addr add {plan.DATABASE4} dev eth0", f"addr add {plan.DATABASE6} dev eth0 nodad",
-            "link set eth0 up", f"route add default via {plan.DATABASE_GATEWAY4}", "route add default via fe80::1 dev eth0"]
+            "link set eth0 up", f"route add default via {plan.DATABASE_GATEWAY4}",
+            "route add default via fe80::1 dev eth0"]
 
 
 def _provider(node: plan.Node) -> list[str]:

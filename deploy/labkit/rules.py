@@ -118,7 +118,8 @@ def home_router() -> str:
 def node_neighbours(node: plan.Node) -> str:
     """What Flannel, kube-proxy and Tailscale keep on a node, under names close to theirs."""
     own, pods = node.pod_cidr, plan.POD_RANGE
-    service = f"ip daddr {plan.GATEWAY_SERVICE} tcp dport {{ {plan.PROXY_PORT}, {plan.WAREHOUSE_PORT} }} dnat to {node.mesh4}"
+    ports = f"{plan.PROXY_PORT}, {plan.WAREHOUSE_PORT}"
+    service = f"ip daddr {plan.GATEWAY_SERVICE} tcp dport {{ {ports} }} dnat to {node.mesh4}"
     return f"""table ip flannel-ipv4 {{
   chain postrtg {{
     type nat hook postrouting priority srcnat; policy accept;
