@@ -19,6 +19,8 @@
 #include <string>
 #include <utility>
 
+#include <boost/asio/posix/stream_descriptor.hpp>
+
 namespace oceanid::tunnel {
 
 class UserspaceBackend final : public Backend {
@@ -52,9 +54,10 @@ class UserspaceBackend final : public Backend {
   awaitable<Result<void>> await_socket(IfName device, ProcessIdentity process);
   awaitable<Result<void>> end_recorded(IfName device, pid_t server);
   Result<void> adopt(const IfName& device, pid_t server);
-  void take_over(const IfName& device, const ProcessIdentity& process);
-  awaitable<void> watch_process(IfName device, ProcessIdentity process);
-  awaitable<void> copy_log(IfName device, FileDescriptor log);
+  using Log = std::shared_ptr<asio::posix::stream_descriptor>;  // of its reader and of who ends it
+  void take_over(const IfName& device, const ProcessIdentity& process, Log log);
+  awaitable<void> watch_process(IfName device, ProcessIdentity process, Log log);
+  awaitable<void> copy_log(IfName device, Log log);
   std::string socket_path(const IfName& device) const;
   std::string pid_path(const IfName& device) const;
 

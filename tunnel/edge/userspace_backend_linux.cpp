@@ -9,9 +9,8 @@
 #include <array>
 #include <filesystem>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
-
 #include <net/if.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace oceanid::tunnel {
@@ -21,6 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr auto start_patience = 5s;  // measured: 20 to 60 ms from exec to the socket
 constexpr auto socket_poll = 5ms;
+constexpr int log_batch = 64;                  // datagrams per turn of the event loop
 constexpr unsigned log_lines_per_second = 10;  // errors of the data path can come per packet
 
 void make_folder(const std::string& path) {
@@ -107,11 +107,11 @@ Result<void> UserspaceBackend::adopt(const IfName& device, pid_t server) {
     return fail(Errc::not_found, "cannot find the process behind " + socket_path(device));
   log::info("tunnel", "took over a running wireguard-go",
             {{"device", device.str()}, {"pid", std::to_string(server)}});
-  take_over(device, *process);
+  take_over(device, *process, nullptr);
   return {};
 }
 
-void UserspaceBackend::take_over(const IfName& device, const ProcessIdentity& process) {
+void UserspaceBackend::take_over(const IfName& device, const ProcessIdentity& process, Log log) {
   make_folder(options_.run_dir);
   const auto written = write_file_atomically(pid_path(device), to_text(process), 0644);
   if (!written)
@@ -120,7 +120,7 @@ void UserspaceBackend::take_over(const IfName& device, const ProcessIdentity& pr
   Managed& managed = managed_[device];
   managed = Managed();
   managed.process = process;
-  tasks_.spawn("wireguard-go watch", watch_process(device, process));
+  tasks_.spawn("wireguard-go watch", watch_process(device, process, std::move(log)));
 }
 
 awaitable<Result<void>> UserspaceBackend::start(IfName device) {
@@ -128,16 +128,19 @@ awaitable<Result<void>> UserspaceBackend::start(IfName device) {
   auto started = start_daemon(options_.wireguard_go, device);
   if (!started) co_return std::unexpected(std::move(started.error()));
   const ProcessIdentity process = started->identity;
-  tasks_.spawn("wireguard-go log", copy_log(device, std::move(started->log)));
+  const auto log = std::make_shared<asio::posix::stream_descriptor>(
+      co_await asio::this_coro::executor, started->log.release());
+  tasks_.spawn("wireguard-go log", copy_log(device, log));
   auto ready = co_await await_socket(device, process);
   if (!ready) {
+    log->cancel();
     auto ended = co_await end_process(process);
     if (!ended) log::warn("tunnel", ended.error().what, {{"device", device.str()}});
     co_return ready;
   }
   log::info("tunnel", "started wireguard-go",
             {{"device", device.str()}, {"pid", std::to_string(process.pid)}});
-  take_over(device, process);
+  take_over(device, process, log);
   co_return Result<void>();
 }
 
@@ -232,9 +235,10 @@ awaitable<Result<void>> UserspaceBackend::force_handshake(IfName device, PublicK
   co_return co_await write(device, std::move(change));
 }
 
-awaitable<void> UserspaceBackend::watch_process(IfName device, ProcessIdentity process) {
+awaitable<void> UserspaceBackend::watch_process(IfName device, ProcessIdentity process, Log log) {
   while (!co_await wait_for_end(process, 1h)) {
   }
+  if (log) log->cancel();
   const auto managed = managed_.find(device);
   if (managed == managed_.end() || managed->second.process != process) co_return;  // removed by us
   managed_.erase(managed);
@@ -244,24 +248,30 @@ awaitable<void> UserspaceBackend::watch_process(IfName device, ProcessIdentity p
   if (on_lost_) on_lost_(device);
 }
 
-awaitable<void> UserspaceBackend::copy_log(IfName device, FileDescriptor log) {
-  asio::posix::stream_descriptor stream(co_await asio::this_coro::executor, log.release());
+// The end of the process does not show on a datagram socket, so whoever learns of it cancels the
+// wait; what is queued by then is still copied.
+awaitable<void> UserspaceBackend::copy_log(IfName device, Log log) {
   std::array<char, 1024> line{};
   auto window = std::chrono::steady_clock::now();
   unsigned in_window = 0;
-  while (true) {
-    auto [ec, size] = co_await stream.async_read_some(asio::buffer(line), as_result);
-    if (ec || size == 0) co_return;  // the process has ended
+  for (bool ended = false; !ended;) {
+    auto [ec] = co_await log->async_wait(asio::posix::stream_descriptor::wait_read, as_result);
+    ended = static_cast<bool>(ec);
     const auto now = std::chrono::steady_clock::now();
     if (now - window >= 1s) {
       window = now;
       in_window = 0;
     }
-    if (++in_window > log_lines_per_second) continue;
-    std::string text(line.data(), size);
-    while (text.ends_with('\n'))
-      text.pop_back();
-    log::warn("tunnel", "wireguard-go says", {{"device", device.str()}, {"line", std::move(text)}});
+    for (int i = 0; i < log_batch; ++i) {
+      const ssize_t size = ::recv(log->native_handle(), line.data(), line.size(), MSG_DONTWAIT);
+      if (size <= 0) break;
+      if (++in_window > log_lines_per_second) continue;
+      std::string text(line.data(), static_cast<std::size_t>(size));
+      while (text.ends_with('\n'))
+        text.pop_back();
+      log::warn("tunnel", "wireguard-go says",
+                {{"device", device.str()}, {"line", std::move(text)}});
+    }
   }
 }
 

@@ -21,6 +21,7 @@ namespace oceanid::tunnel::testing {
 
 // Why namespaces cannot be used here; none: they can.
 std::optional<std::string> why_not_here();
+bool kernel_has_wireguard();  // asked in a namespace of its own
 
 struct DeviceView {
   bool present = false;

@@ -2,6 +2,7 @@
 #include "node_harness.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "tunnel/edge/kernel_backend.hpp"
 #include "tunnel/edge/state_file.hpp"
 
 #include <array>
@@ -64,7 +65,20 @@ std::string describe(const TunnelManager& manager) {
 
 awaitable<std::string> obey(TunnelManager& manager, std::string line) {
   if (line == "status") co_return describe(manager) + ".";
+  if (line == "names") {
+    std::string names;
+    for (const std::string& name : manager.names_to_resolve())
+      names += name + " ";
+    co_return names;
+  }
   Result<void> done;
+  if (line.starts_with("resolved ")) {
+    std::istringstream words(line.substr(9));
+    std::string name;
+    std::string address;
+    words >> name >> address;
+    manager.set_resolved(name, {IpAddress::parse(address).value()});
+  }
   if (line.starts_with("force ")) done = co_await manager.force_handshake(line.substr(6));
   if (line == "remove") done = co_await manager.remove_all();
   if (line == "leave") co_await manager.stop(/*keep_devices=*/true);
@@ -117,6 +131,18 @@ std::optional<std::string> why_not_here() {
   if (::geteuid() != 0) return "needs root for network namespaces";
   if (::access("/dev/net/tun", R_OK | W_OK) != 0) return "needs /dev/net/tun";
   return std::nullopt;
+}
+
+bool kernel_has_wireguard() {
+  const pid_t child = ::fork();
+  must(child >= 0, "fork");
+  if (child == 0) {
+    must(::unshare(CLONE_NEWNET) == 0, "unshare");
+    ::_exit(KernelBackend::probe() ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 Node::Node(std::string folder, TunnelManager::Wanted wanted_at_start)
@@ -240,8 +266,14 @@ void connect(const Node& first, const Node& second) {
                            std::to_string(::getpid()) + "/fd/" +
                            std::to_string(second.network_namespace());
   must(first.run(make) == 0, "veth");
-  must(first.run("ip address add 192.0.2.1/24 dev link0; ip link set link0 up") == 0, "address");
-  must(second.run("ip address add 192.0.2.2/24 dev link0; ip link set link0 up") == 0, "address");
+  must(first.run(
+           "ip address add 192.0.2.1/24 dev link0; ip address add 2001:db8::1/64 dev link0 nodad; "
+           "ip link set link0 up") == 0,
+       "address");
+  must(second.run(
+           "ip address add 192.0.2.2/24 dev link0; ip address add 2001:db8::2/64 dev link0 nodad; "
+           "ip link set link0 up") == 0,
+       "address");
 }
 
 }  // namespace oceanid::tunnel::testing
