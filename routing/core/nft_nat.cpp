@@ -97,19 +97,22 @@ void NftParts::translation() {
   out.end();
 }
 
-// After all translation: whatever still carries a client's or a pod's address stays here.
+// After all translation: whatever still carries a client's or a pod's address stays here. Only what
+// the operator bypasses may show a pod's address to the node's neighbours.
 void NftParts::last_line() {
-  const bool own = scene.has_self || !scene.exit_interfaces.empty();
-  if (!scene.in.serve_exit && !own) return;
+  const bool guarded = scene.steering && scene.kill_switch && !scene.uplinks.empty();
+  if (!scene.in.serve_exit && !guarded && scene.exit_interfaces.empty()) return;
   out.begin("last_line", "filter hook postrouting priority srcnat + 1");
   constexpr std::string_view drop = "counter name lastline_blocked drop";
-  if (scene.in.serve_exit) {
-    const std::string uplink = fmt::format("oifname \"{}\"", scene.in.serve_exit->uplink.str());
-    out.each(uplink, out.in("saddr", "clients"), drop);
-    if (scene.has_self) out.each(uplink, out.in("saddr", "sources"), drop);
-  }
+  if (scene.in.serve_exit)
+    out.each(fmt::format("oifname \"{}\"", scene.in.serve_exit->uplink.str()),
+             out.in("saddr", "clients"), drop);
   if (!scene.exit_interfaces.empty())
     out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), drop);
+  if (guarded) {
+    out.each("", out.in("daddr", "near"), "return");
+    out.each("oifname " + names(scene.uplinks), out.in("saddr", "sources"), drop);
+  }
   out.end();
 }
 

@@ -135,6 +135,8 @@ void RuleBook::bound_sockets() {
   for (std::size_t i = 0; i < scene_.in.exits.size(); ++i) {
     const ExitPath& exit = scene_.in.exits[i];
     if (exit.device.empty()) continue;
+    // An uplink that is no proven exit now stays as main has it: others bind sockets to it, too.
+    if (!exit.tunnel && !exit.present) continue;
     for (const Family family : families)
       add(family, 12, Lookup{scene_.exit_table(i)}).oif = exit.device;
     if (exit.tunnel) continue;

@@ -1,0 +1,235 @@
+#pragma once
+// Inputs of the plan for nodes of the reference cluster, shared by the plan's tests. The kernel
+// experiment in tests/routing uses the same addresses.
+
+#include "routing/core/plan.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace oceanid::routing::examples {
+
+inline IpAddress address(std::string_view text) {
+  return IpAddress::parse(text).value();
+}
+inline Prefix prefix(std::string_view text) {
+  return Prefix::parse(text).value();
+}
+inline IfName name(std::string_view text) {
+  return IfName::parse(text).value();
+}
+
+inline TunnelPeer peer(std::string peer_name, std::string_view own, std::string_view network) {
+  TunnelPeer out;
+  out.name = std::move(peer_name);
+  out.addresses = {address(own)};
+  out.networks = {prefix(network)};
+  return out;
+}
+
+inline TunnelPeer tethys_peer() {
+  return peer("tethys", "10.99.0.1", "10.42.0.0/24");
+}
+inline TunnelPeer meliae_peer() {
+  return peer("meliae", "10.99.0.2", "10.42.2.0/24");
+}
+inline TunnelPeer styx_peer() {
+  return peer("styx", "10.99.0.3", "10.42.1.0/24");
+}
+inline TunnelPeer calypso_peer() {
+  return peer("calypso", "10.99.0.4", "10.42.3.0/24");
+}
+
+inline TunnelLink dialled(const TunnelPeer& to) {
+  return {name("oc-" + to.name), false, 1420, {to}};
+}
+
+inline TunnelLink hub(std::vector<TunnelPeer> peers) {
+  for (TunnelPeer& entry : peers)
+    entry.mtu = 1420;
+  return {name("oc-hub"), true, 1420, std::move(peers)};
+}
+
+inline ExitPath by_peer(const std::string& exit) {
+  ExitPath out;
+  out.name = exit;
+  out.device = name("oc-" + exit);
+  out.tunnel = true;
+  out.present = true;
+  return out;
+}
+
+inline ExitPath by_uplink(const std::string& exit, std::string_view gateway) {
+  ExitPath out;
+  out.name = exit;
+  out.device = name("eth0");
+  out.self = true;
+  out.present = true;
+  out.gateway4 = address(gateway);
+  return out;
+}
+
+inline RoutingSettings steering(std::string_view pods) {
+  RoutingSettings out;
+  out.sources = {prefix(pods)};
+  out.interfaces = {name("cni0")};
+  out.bypass = {prefix("10.42.0.0/16"), prefix("10.43.0.0/16"), prefix("100.64.0.0/10")};
+  return out;
+}
+
+inline ServeExitSettings serving(std::string_view seen) {
+  ServeExitSettings out;
+  out.uplink = name("eth0");
+  out.addresses = {address(seen)};
+  out.clients = {prefix("10.42.0.0/16"), prefix("10.99.0.0/24")};
+  out.allow = {prefix("192.0.2.0/24")};
+  return out;
+}
+
+// What every node of the cluster has besides its role.
+inline Inputs node(std::string_view tunnel, std::string_view uplink, std::string_view network,
+                   unsigned number) {
+  Inputs in;
+  in.tunnel_addresses = {address(tunnel)};
+  in.probe_port = 51821;
+  const std::string mesh = "100.64.0." + std::to_string(number);
+  const std::string pods = "10.42." + std::string(number == 1   ? "0"
+                                                  : number == 3 ? "1"
+                                                  : number == 2 ? "2"
+                                                                : "3");
+  in.on_link = {prefix(network), prefix(mesh + "/32"), prefix(pods + ".0/32")};
+  in.local_addresses = {address(uplink), address(mesh), address(pods + ".0"), address(pods + ".1")};
+  in.uplinks = {name("eth0")};
+  in.guarded_ports = {{3128, {prefix("127.0.0.0/8"), prefix("10.0.0.0/8"), prefix("::1/128")}}};
+  return in;
+}
+
+// A worker: two exits, both through tunnels that it dials.
+inline Inputs styx() {
+  Inputs in = node("10.99.0.3", "198.51.100.30", "198.51.100.16/28", 3);
+  in.routing = steering("10.42.1.0/24");
+  in.links = {dialled(tethys_peer()), dialled(meliae_peer())};
+  in.exits = {by_peer("tethys"), by_peer("meliae")};
+  in.active = 0;
+  in.peer_endpoints = {{address("203.0.113.10"), 51820}, {address("203.0.113.20"), 51820}};
+  return in;
+}
+
+// The first exit, with pods of its own and the second exit as its standby.
+inline Inputs tethys() {
+  Inputs in = node("10.99.0.1", "203.0.113.10", "203.0.113.0/28", 1);
+  in.routing = steering("10.42.0.0/24");
+  in.serve_exit = serving("203.0.113.10");
+  in.links = {hub({styx_peer(), calypso_peer(), meliae_peer()}), dialled(meliae_peer())};
+  in.tunnel_listen = 51820;
+  in.exits = {by_uplink("tethys", "203.0.113.1"), by_peer("meliae")};
+  in.active = 0;
+  in.peer_endpoints = {{address("203.0.113.20"), 51820}};
+  in.uplink_source4 = address("203.0.113.10");
+  return in;
+}
+
+inline Inputs meliae() {
+  Inputs in = node("10.99.0.2", "203.0.113.20", "203.0.113.16/28", 2);
+  in.routing = steering("10.42.2.0/24");
+  in.serve_exit = serving("203.0.113.20");
+  in.links = {hub({styx_peer(), calypso_peer(), tethys_peer()}), dialled(tethys_peer())};
+  in.tunnel_listen = 51820;
+  in.exits = {by_uplink("meliae", "203.0.113.17"), by_peer("tethys")};
+  in.active = 0;
+  in.peer_endpoints = {{address("203.0.113.10"), 51820}};
+  in.uplink_source4 = address("203.0.113.20");
+  return in;
+}
+
+// Behind NAT, on a home network that pods may use a printer of.
+inline Inputs calypso() {
+  Inputs in = node("10.99.0.4", "192.168.77.40", "192.168.77.0/24", 4);
+  in.routing = steering("10.42.3.0/24");
+  in.routing->bypass.push_back(prefix("192.168.77.9/32"));
+  in.links = {dialled(tethys_peer()), dialled(meliae_peer())};
+  in.exits = {by_peer("tethys"), by_peer("meliae")};
+  in.active = 1;
+  in.peer_endpoints = {{address("203.0.113.10"), 51820}, {address("203.0.113.20"), 51820}};
+  return in;
+}
+
+inline Inputs dual_stack() {
+  Inputs in = tethys();
+  in.tunnel_addresses.push_back(address("fd99::1"));
+  in.routing->sources.push_back(prefix("fd42:0::/64"));
+  in.routing->bypass.push_back(prefix("fd42::/32"));
+  in.routing->ipv6 = Ipv6Mode::exit;
+  in.serve_exit->clients.push_back(prefix("fd42::/32"));
+  in.links[0].peers[0].addresses.push_back(address("fd99::3"));
+  in.links[0].peers[0].networks.push_back(prefix("fd42:1::/64"));
+  in.exits[0].ipv6 = true;
+  in.exits[0].gateway6 = address("2001:db8:113::1");
+  in.on_link.push_back(prefix("2001:db8:113::/124"));
+  in.uplink_source6 = address("2001:db8:113::10");
+  return in;
+}
+
+// Pods fall back to the node's own way out while no exit is proven.
+inline Inputs open_worker() {
+  Inputs in = styx();
+  in.routing->kill_switch = false;
+  return in;
+}
+
+inline Inputs narrow_worker() {
+  Inputs in = styx();
+  in.routing->destinations = {prefix("192.0.2.128/28"), prefix("198.18.0.0/15")};
+  in.routing->ports = {5432, 443};
+  in.routing->nodes = {prefix("198.51.100.99/32")};
+  in.routing->ipv6 = Ipv6Mode::ignore;
+  return in;
+}
+
+inline Inputs exit_without_pods() {
+  Inputs in = tethys();
+  in.routing.reset();
+  in.exits.clear();
+  in.active.reset();
+  in.guarded_ports.clear();
+  in.links = {hub({styx_peer(), calypso_peer()})};
+  return in;
+}
+
+inline Inputs foreign_interface() {
+  Inputs in = node("10.99.0.3", "198.51.100.30", "198.51.100.16/28", 3);
+  in.tunnel_addresses.clear();
+  in.probe_port = 0;
+  in.routing = steering("10.42.1.0/24");
+  ExitPath exit;
+  exit.name = "tailnet";
+  exit.device = name("tailscale0");
+  exit.present = true;
+  in.exits = {exit};
+  in.active = 0;
+  return in;
+}
+
+inline Inputs mapped_exit() {
+  Inputs in = exit_without_pods();
+  in.serve_exit->snat = SnatMap{{prefix("10.42.1.0/24"), address("203.0.113.11")},
+                                {prefix("10.42.3.0/24"), address("203.0.113.12")}};
+  return in;
+}
+
+inline std::map<std::string, Inputs> all() {
+  return {{"styx", styx()},
+          {"tethys", tethys()},
+          {"meliae", meliae()},
+          {"calypso", calypso()},
+          {"dual-stack", dual_stack()},
+          {"open-worker", open_worker()},
+          {"narrow-worker", narrow_worker()},
+          {"exit-without-pods", exit_without_pods()},
+          {"foreign-interface", foreign_interface()},
+          {"mapped-exit", mapped_exit()},
+          {"nothing", Inputs{}}};
+}
+
+}  // namespace oceanid::routing::examples

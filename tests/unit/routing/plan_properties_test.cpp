@@ -1,0 +1,216 @@
+// What holds for every plan, whatever the node, the active exit and the devices that exist.
+
+#include "plan_inputs.hpp"
+#include "routing/core/marks.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace oceanid::routing {
+namespace {
+
+// Every example with every active exit (and none), with all devices present and with none.
+std::vector<std::pair<std::string, Inputs>> variations() {
+  std::vector<std::pair<std::string, Inputs>> out;
+  for (const auto& [example, base] : examples::all())
+    for (const bool present : {true, false}) {
+      Inputs in = base;
+      for (ExitPath& exit : in.exits)
+        exit.present = present;
+      in.active.reset();
+      out.emplace_back(example + (present ? "" : "/absent") + "/none", in);
+      for (std::size_t i = 0; i < in.exits.size(); ++i) {
+        in.active = i;
+        out.emplace_back(example + (present ? "" : "/absent") + "/" + std::to_string(i), in);
+      }
+    }
+  return out;
+}
+
+std::vector<Route> defaults(const NetworkState& state, Family family, std::uint32_t table,
+                            RouteType type) {
+  std::vector<Route> out;
+  std::ranges::copy_if(state.routes, std::back_inserter(out), [&](const Route& route) {
+    return route.family == family && route.table == table && route.type == type &&
+           route.destination.length() == 0;
+  });
+  return out;
+}
+
+TEST(PlanProperties, EqualInputsGiveEqualStates) {
+  for (const auto& [what, in] : variations())
+    EXPECT_EQ(plan(in), plan(Inputs(in))) << what;
+}
+
+TEST(PlanProperties, EveryRuleHasAPreferenceOfOurs) {
+  for (const auto& [what, in] : variations())
+    for (const Rule& rule : plan(in).rules) {
+      EXPECT_GE(rule.priority, 5100U) << what;
+      EXPECT_LE(rule.priority, 5190U) << what;
+    }
+}
+
+TEST(PlanProperties, EveryGotoEndsAtTheLastRuleOfItsFamily) {
+  for (const auto& [what, in] : variations()) {
+    const NetworkState state = plan(in);
+    for (const Rule& rule : state.rules) {
+      const auto* jump = std::get_if<Goto>(&rule.action);
+      if (jump == nullptr) continue;
+      EXPECT_EQ(jump->priority, 5190U) << what;
+      EXPECT_TRUE(std::ranges::any_of(state.rules, [&](const Rule& end) {
+        return end.family == rule.family && end.priority == 5190 &&
+               std::holds_alternative<Nop>(end.action);
+      })) << what;
+    }
+  }
+}
+
+TEST(PlanProperties, NoRuleLooksUpASystemTable) {
+  for (const auto& [what, in] : variations())
+    for (const Rule& rule : plan(in).rules)
+      if (const auto* look_up = std::get_if<Lookup>(&rule.action)) {
+        EXPECT_GT(look_up->table, 255U) << what;
+      }
+}
+
+TEST(PlanProperties, EveryTableThatIsLookedUpEndsUnreachable) {
+  for (const auto& [what, in] : variations()) {
+    const NetworkState state = plan(in);
+    for (const Rule& rule : state.rules) {
+      const auto* look_up = std::get_if<Lookup>(&rule.action);
+      if (look_up == nullptr) continue;
+      const auto last = defaults(state, rule.family, look_up->table, RouteType::unreachable);
+      ASSERT_EQ(last.size(), 1U) << what << " table " << look_up->table;
+      EXPECT_EQ(last[0].metric, 4294967295U) << what;
+    }
+  }
+}
+
+TEST(PlanProperties, TheEgressTableHasTheActiveExitAndNothingElse) {
+  for (const auto& [what, in] : variations()) {
+    if (!in.routing) continue;
+    const NetworkState state = plan(in);
+    const auto found = defaults(state, Family::v4, 13128, RouteType::unicast);
+    const bool expected = in.active && in.exits[*in.active].present;
+    ASSERT_EQ(found.size(), expected ? 1U : 0U) << what;
+    if (expected) {
+      EXPECT_EQ(found[0].device, in.exits[*in.active].device) << what;
+    }
+    for (const Route& route : state.routes) {
+      if (route.table == 13128) {
+        EXPECT_EQ(route.destination.length(), 0U) << what;
+      }
+    }
+  }
+}
+
+TEST(PlanProperties, ASwitchChangesRoutesOfTheEgressTableOnly) {
+  for (const auto& [example, base] : examples::all()) {
+    if (base.exits.size() < 2 || !base.routing) continue;
+    Inputs other = base;
+    other.active = (*base.active + 1) % base.exits.size();
+    NetworkState before = plan(base);
+    NetworkState after = plan(other);
+    EXPECT_NE(before.routes, after.routes) << example;
+    const auto elsewhere = [](const Route& route) { return route.table == 13128; };
+    std::erase_if(before.routes, elsewhere);
+    std::erase_if(after.routes, elsewhere);
+    EXPECT_EQ(before, after) << example;
+  }
+}
+
+TEST(PlanProperties, NftDependsOnNeitherTheActiveExitNorItsDevice) {
+  for (const auto& [what, in] : variations()) {
+    const std::string example = what.substr(0, what.find('/'));
+    EXPECT_EQ(plan(in).nft, plan(examples::all().at(example)).nft) << what;
+  }
+}
+
+TEST(PlanProperties, WithTheKillSwitchPodsAreCaughtWithoutAnExit) {
+  for (const auto& [what, in] : variations()) {
+    if (!in.routing || !in.routing->kill_switch || in.active) continue;
+    const NetworkState state = plan(in);
+    EXPECT_TRUE(std::ranges::any_of(state.rules, [&](const Rule& rule) {
+      const auto* look_up = std::get_if<Lookup>(&rule.action);
+      return rule.iif == in.routing->interfaces[0] && rule.from == in.routing->sources[0] &&
+             look_up != nullptr && look_up->table == 13128;
+    })) << what;
+  }
+}
+
+TEST(PlanProperties, WithoutTheKillSwitchPodsAreLeftAloneWithoutAnExit) {
+  Inputs in = examples::open_worker();
+  in.active.reset();
+  for (const Rule& rule : plan(in).rules)
+    EXPECT_NE(rule.priority, 5160U) << "steered into a table without an exit";
+  in.active = 0;
+  EXPECT_TRUE(
+      std::ranges::any_of(plan(in).rules, [](const Rule& rule) { return rule.priority == 5160; }));
+}
+
+// What this node translates itself leaves only with the mark that our ruleset sets.
+TEST(PlanProperties, ForwardingToTheUplinkNeedsOurMark) {
+  const MarkBits bits = mark_bits(RoutingSettings().mark);
+  for (const auto& [what, in] : variations()) {
+    const bool self =
+        std::ranges::any_of(in.exits, [](const ExitPath& exit) { return !exit.tunnel; });
+    for (const Rule& rule : plan(in).rules) {
+      if (rule.priority == 5160 && self) {
+        EXPECT_EQ(rule.mark, bits.carried) << what;
+      }
+      if (rule.priority == 5122) {
+        EXPECT_EQ(rule.mark, bits.carried) << what;
+      }
+    }
+  }
+}
+
+TEST(PlanProperties, WhatATunnelBringsMeetsAnUnreachableRule) {
+  for (const auto& [what, in] : variations()) {
+    const NetworkState state = plan(in);
+    for (const TunnelLink& link : in.links)
+      for (const Family family : {Family::v4, Family::v6})
+        EXPECT_TRUE(std::ranges::any_of(state.rules,
+                                        [&](const Rule& rule) {
+                                          return rule.family == family && rule.iif == link.name &&
+                                                 !rule.from && !rule.to && !rule.mark &&
+                                                 std::holds_alternative<Unreachable>(rule.action);
+                                        }))
+            << what << " " << link.name.str();
+  }
+}
+
+TEST(PlanProperties, NothingConfiguredIsNothingDesired) {
+  EXPECT_EQ(plan(Inputs{}), NetworkState{});
+}
+
+TEST(PlanProperties, TheGuardHasNoDeviceAndNoSysctl) {
+  for (const auto& [what, in] : variations()) {
+    const NetworkState state = guard_plan(in);
+    EXPECT_TRUE(state.links.empty()) << what;
+    EXPECT_TRUE(state.sysctls.empty()) << what;
+    EXPECT_TRUE(defaults(state, Family::v4, 13128, RouteType::unicast).empty()) << what;
+    EXPECT_EQ(state.nft, plan(in).nft) << what;
+  }
+}
+
+TEST(PlanMarks, BitsCountFromTheLowestOfTheMask) {
+  const MarkBits bits = mark_bits(Mark{0x00100000, 0x00f00000});
+  EXPECT_EQ(bits.exempt, (Mark{0x00100000, 0x00100000}));
+  EXPECT_EQ(bits.underlay, (Mark{0x00400000, 0x00400000}));
+  EXPECT_EQ(bits.carried, (Mark{0x00800000, 0x00800000}));
+}
+
+TEST(PlanLinks, ALinkTooSmallForIpv6GetsNoIpv6Address) {
+  Inputs in = examples::dual_stack();
+  for (TunnelLink& link : in.links)
+    link.mtu = 1230;
+  for (const LinkState& link : plan(in).links)
+    for (const InterfaceAddress& own : link.addresses)
+      EXPECT_TRUE(own.address.is_v4());
+}
+
+}  // namespace
+}  // namespace oceanid::routing
