@@ -2,16 +2,16 @@
 // The whole configuration as one value (DESIGN section 4), made by parse.hpp from a YAML text.
 // Owned by nobody in particular: copied, compared, published as shared_ptr<const Config>.
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "gateway/base/exit.hpp"
 #include "gateway/base/net_types.hpp"
 #include "proxy/core/settings.hpp"
 #include "routing/core/settings.hpp"
 #include "tunnel/core/settings.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace oceanid {
 
@@ -26,9 +26,9 @@ struct LogSettings {
 };
 
 struct Config {
-  std::string node;                           // host name when not given
-  std::string state_dir;                      // resolved default when not given
-  std::optional<std::string> run_dir;         // none: no control socket
+  std::string node;                    // host name when not given
+  std::string state_dir;               // resolved default when not given
+  std::optional<std::string> run_dir;  // none: no control socket
   LogSettings log;
   SocketAddress admin_bind;
   proxy::ProxySettings proxy;

@@ -1,21 +1,21 @@
 #pragma once
-// Reading a configuration from disk for a process that is about to use it: the text, the value, and every
-// problem with its place. An empty path is the embedded default.
+// Reading a configuration from disk for a process that is about to use it: the text, the value, and
+// every problem with its place. An empty path is the embedded default.
+
+#include "gateway/config/config.hpp"
+#include "gateway/config/parse.hpp"
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "gateway/config/config.hpp"
-#include "gateway/config/parse.hpp"
-
 namespace oceanid {
 
 struct LoadedConfig {
-  std::string file;                 // as named; "(embedded default)" when none
-  std::string text;                 // empty for the embedded default
-  std::optional<Config> config;     // none: `problems` says why
-  std::vector<Problem> problems;    // features of a later version included
+  std::string file;               // as named; "(embedded default)" when none
+  std::string text;               // empty for the embedded default
+  std::optional<Config> config;   // none: `problems` says why
+  std::vector<Problem> problems;  // features of a later version included
 };
 
 LoadedConfig load_config(const std::string& file);

@@ -1,0 +1,99 @@
+// Cross checks of `proxy`, `forwards` and of everything that listens.
+#include "gateway/config/checks.hpp"
+
+#include <functional>
+
+#include <fmt/format.h>
+
+namespace oceanid::config {
+namespace {
+
+struct Bound {
+  std::string path;
+  SocketAddress address;
+};
+
+// Two TCP sockets of ours that the kernel would not let listen side by side; [::] takes IPv4 as
+// well.
+bool collide(const SocketAddress& a, const SocketAddress& b) {
+  if (a.port != b.port) return false;
+  const auto covers = [](const IpAddress& wide, const IpAddress& narrow) {
+    return wide.is_unspecified() && (!wide.is_v4() || narrow.is_v4());
+  };
+  return a.address == b.address || covers(a.address, b.address) || covers(b.address, a.address);
+}
+
+}  // namespace
+
+void Checker::proxy() {
+  const auto& proxy = config_.proxy;
+  for (std::size_t i = 0; i < proxy.listeners.size(); ++i)
+    listener(item_path("proxy.listeners", i), proxy.listeners[i]);
+  if (clean("proxy.timeouts") && proxy.timeouts.attempt > proxy.timeouts.connect)
+    add("proxy.timeouts.attempt", "found more than timeouts.connect; allowed: at most that");
+  if (clean("proxy.breaker") && proxy.breaker.open > proxy.breaker.open_max)
+    add("proxy.breaker.open", "found more than breaker.open_max; allowed: at most that");
+  roles();
+}
+
+void Checker::listener(const std::string& path, const proxy::ListenerSettings& listener) {
+  const bool transparent = listener.protocol == proxy::ListenerProtocol::transparent;
+  if (!clean(path)) return;
+  if (listener.proxy_protocol && listener.trusted.empty())
+    add(path + ".proxy_protocol",
+        "found true, but nobody in trusted; allowed: true with the senders' addresses in trusted");
+  if (!listener.proxy_protocol && !listener.trusted.empty())
+    add(path + ".trusted", "found addresses without effect; allowed: with proxy_protocol: true");
+  if (listener.intercept && !transparent)
+    add(path + ".intercept", "found without effect; allowed: with protocol: transparent");
+  if (listener.tls && transparent)
+    add(path + ".tls", "found with protocol: transparent; allowed: with http and socks5");
+}
+
+void Checker::roles() {
+  const auto& all = config_.proxy.policy.roles;
+  if (!clean("proxy.policy.roles")) return;
+  each_duplicate(all, &proxy::Role::name, [&](std::size_t earlier, std::size_t later) {
+    add(item_path("proxy.policy.roles", later) + ".name",
+        fmt::format("found {} a second time (also roles[{}]); allowed: every name once",
+                    quoted(all[later].name), earlier));
+  });
+  for (std::size_t i = 0; i < all.size(); ++i)
+    exit_name(item_path("proxy.policy.roles", i) + ".exit", all[i].exit);
+}
+
+void Checker::forwards() {
+  const auto& all = config_.forwards;
+  if (!clean("forwards")) return;
+  each_duplicate(all, &proxy::ForwardSettings::name, [&](std::size_t earlier, std::size_t later) {
+    add(item_path("forwards", later) + ".name",
+        fmt::format("found {} a second time (also forwards[{}]); allowed: every name once",
+                    quoted(all[later].name), earlier));
+  });
+  for (std::size_t i = 0; i < all.size(); ++i)
+    exit_name(item_path("forwards", i) + ".exit", all[i].exit);
+}
+
+void Checker::binds() {
+  std::vector<Bound> all;
+  const auto collect = [&](std::string path, const SocketAddress& bound) {
+    if (clean(path)) all.push_back({std::move(path), bound});
+  };
+  collect("admin.bind", config_.admin_bind);
+  for (std::size_t i = 0; i < config_.proxy.listeners.size(); ++i)
+    collect(item_path("proxy.listeners", i) + ".bind", config_.proxy.listeners[i].bind);
+  for (std::size_t i = 0; i < config_.forwards.size(); ++i)
+    collect(item_path("forwards", i) + ".bind", config_.forwards[i].bind);
+  if (config_.tunnel && config_.tunnel->tls) collect("tunnel.tls.bind", config_.tunnel->tls->bind);
+  for (std::size_t later = 1; later < all.size(); ++later)
+    for (std::size_t earlier = 0; earlier < later; ++earlier) {
+      if (!collide(all[earlier].address, all[later].address)) continue;
+      add(all[later].path,
+          fmt::format("found {}, which {} ({}) takes already; allowed: another port",
+                      all[later].address.to_string(), all[earlier].path,
+                      all[earlier].address.to_string()));
+      break;
+    }
+}
+
+}  // namespace oceanid::config

@@ -1,0 +1,126 @@
+#pragma once
+// The keys of `tunnel` and `health`.
+
+#include "gateway/config/keys.hpp"
+#include "tunnel/core/settings.hpp"
+
+#include <array>
+
+namespace oceanid::config {
+
+inline constexpr std::array backends{Choice{"auto", tunnel::BackendChoice::automatic},
+                                     Choice{"kernel", tunnel::BackendChoice::kernel},
+                                     Choice{"userspace", tunnel::BackendChoice::userspace}};
+inline constexpr std::array transports{Choice{"auto", tunnel::TransportChoice::automatic},
+                                       Choice{"udp", tunnel::TransportChoice::udp},
+                                       Choice{"tls", tunnel::TransportChoice::tls, true}};
+inline constexpr EnumType<tunnel::BackendChoice> backend{backends};
+inline constexpr EnumType<tunnel::TransportChoice> transport{transports};
+
+// WireGuard counts the keepalive in whole seconds, in 16 bits.
+inline constexpr DurationType<> keepalive{milliseconds(0), std::chrono::seconds(65535),
+                                          std::chrono::seconds(1)};
+inline constexpr DurationType<std::chrono::hours> key_lifetime{
+    std::chrono::hours(1), std::chrono::days(3650), std::chrono::hours(1)};
+
+// One mapping of health.targets: exactly one kind, and a status for http.
+struct HealthTargetType {
+  using Value = tunnel::HealthTarget;
+  void read(Report& report, const YamlNode& node, const std::string& path, Value& value) const;
+  std::string allowed() const {
+    return "a mapping with one of tls, dns, postgres, http (with status), tcp, ready";
+  }
+  std::string show(const Value& value) const { return value.target; }
+  std::string schema() const;
+};
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::TlsAccept& s) {
+  v.field({"bind", "where peers dial the TLS transport", true}, s.bind, bind_address);
+  v.field({"certificate", "our certificate chain, PEM", true}, s.certificate, file_path);
+  v.field({"key", "its private key, PEM", true}, s.key, file_path);
+  v.field({"client_ca", "peers must show a certificate of this authority"}, s.client_ca,
+          Nullable{file_path});
+}
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::TlsDial& s) {
+  v.field({"endpoint", "the peer's tunnel.tls.bind as seen from here", true}, s.endpoint,
+          host_port);
+  v.field({"ca", "the authority of its certificate; null: the host's"}, s.ca, Nullable{file_path});
+  v.field({"certificate", "ours, when the peer asks"}, s.certificate, Nullable{file_path});
+  v.field({"key", "its private key"}, s.key, Nullable{file_path});
+  v.field({"proxy", "an HTTP proxy on the way"}, s.proxy,
+          Nullable{UrlType{"http://user:password@proxy.example.net:3128", true}});
+}
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::PeerSettings& s) {
+  v.field({"name", "unique; its interface is oc-NAME", true}, s.name, NameType{9});
+  v.field({"public_key", "its WireGuard key: oceanid keys public, on the peer", true}, s.public_key,
+          KeyType{});
+  v.field({.name = "next_public_key", .doc = "second phase of a rotation", .later = true},
+          s.next_public_key, Nullable{KeyType{}});
+  v.field({"preshared_key_file", "a WireGuard preshared key, the same on both sides"},
+          s.preshared_key_file, Nullable{file_path});
+  v.field({"endpoint", "where we dial it; null: it dials us"}, s.endpoint, Nullable{host_port});
+  v.field({"address", "its tunnel.address", true}, s.addresses, List{address, true});
+  v.field({"networks", "what lives behind it"}, s.networks, List{prefix});
+  v.field({"keepalive", "0s: off"}, s.keepalive, keepalive);
+  v.field({.name = "via", .doc = "reached through this other peer", .later = true}, s.via,
+          Nullable{NameType{9}});
+  v.field({"transport", "how packets travel"}, s.transport, transport);
+  v.field({.name = "tls", .doc = "the TLS transport to it", .later = true}, s.tls,
+          Nullable{Object{}});
+}
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::TunnelSettings& s) {
+  v.field({.name = "private_key_file",
+           .doc = "created with mode 0600 when missing",
+           .default_text = "STATE_DIR/private.key"},
+          s.private_key_file, Nullable{file_path});
+  v.field({"key_lifetime", "an older key is warned about"}, s.key_lifetime, key_lifetime);
+  v.field({"listen", "UDP port for peers that dial us; null: nobody does"}, s.listen,
+          Nullable{port});
+  v.field({"probe", "UDP port of the echo and MTU responder"}, s.probe, port);
+  v.field({"address", "this node's own tunnel addresses; required with peers"}, s.addresses,
+          List{address});
+  v.field(
+      {"backend", "kernel: WireGuard of the kernel; userspace: wireguard-go; auto: what there is"},
+      s.backend, backend);
+  v.field({"wireguard_go", "program of the userspace backend"}, s.wireguard_go,
+          TextType{"the name or path of a program"});
+  v.field({"mtu", "inside the tunnels"}, s.mtu, MtuType{});
+  v.field({"mtu_raise", "how often a larger MTU is tried"}, s.mtu_raise, duration);
+  v.field({.name = "overlay",
+           .doc = "on: pod traffic to peers' networks takes the tunnels",
+           .later = true},
+          s.overlay, SwitchType{});
+  v.field({"dns", "servers for endpoint names; []: the host's"}, s.dns, List{dns_server});
+  v.field({.name = "tls", .doc = "we accept the TLS transport", .later = true}, s.tls,
+          Nullable{Object{}});
+  v.field({"peers", "the other nodes"}, s.peers, List{Object{}});
+}
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::ExitIpCheck& s) {
+  v.field({"url", "answers with the caller's address"}, s.url,
+          Nullable{UrlType{"https://ip.example.net/"}});
+  v.field({"expect", "what it must answer on a gateway without exits"}, s.expect, List{address});
+}
+
+template <class Visitor>
+void describe(Visitor& v, tunnel::HealthSettings& s) {
+  v.field({"interval", "between two echoes through a tunnel"}, s.interval,
+          DurationType<>{milliseconds(20), std::chrono::hours(1)});
+  v.field({"down_after", "lost echoes in a row"}, s.down_after, CountType<std::uint32_t>{1, 1000});
+  v.field({"hold", "a recovered exit must stay good before it is used again"}, s.hold,
+          duration_or_zero);
+  v.field({.name = "targets", .doc = "what must work through an exit", .later = true}, s.targets,
+          List{HealthTargetType{}});
+  v.field({.name = "exit_ip", .doc = "what the world sees of us", .later = true}, s.exit_ip,
+          Object{});
+}
+
+}  // namespace oceanid::config
