@@ -89,7 +89,8 @@ def drop_udp(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
 def loss(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
     wanted = {}
     if on:
-        match = f"numgen random mod 10000 < {round(_number('loss', arguments, 0, 100) * 100)}"
+        share = round(_number("loss", arguments, 0, 100) * 100)
+        match = f"numgen random mod 10000 < {share}" if share < 10000 else "meta length > 0"
         wanted = {"from_node": [f"{match} jump condemn"], "to_node": [f"{match} drop"]}
     _rewrite(state, node, "loss", wanted)
 
