@@ -1,8 +1,7 @@
 #include "gateway/admin/handlers.hpp"
 
-#include <fmt/format.h>
-
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 namespace oceanid::admin {
 namespace {
@@ -21,8 +20,8 @@ Response livez(const View& view) {
   return view.loops_beat ? text(200, "ok") : text(503, "an event loop has stopped turning");
 }
 
-// Readiness: a pod that is not ready turns a reasoned 503 into a refused connection, so exits have no
-// say here; the body carries the diagnosis for the human who looks.
+// Readiness: a pod that is not ready turns a reasoned 503 into a refused connection, so exits have
+// no say here; the body carries the diagnosis for the human who looks.
 Response readyz(const View& view) {
   const unsigned status = view.accepting ? 200 : 503;
   return text(status, (view.accepting ? "ready\n" : "not accepting\n") + diagnose(view.gateway));
@@ -31,7 +30,8 @@ Response readyz(const View& view) {
 // cloudflared's body, counting only what is proven end to end.
 Response ready(const View& view) {
   unsigned proven = 0;
-  for (const auto& exit : view.gateway.exits) proven += exit.state == "up" ? 1 : 0;
+  for (const auto& exit : view.gateway.exits)
+    proven += exit.state == "up" ? 1 : 0;
   const unsigned status = proven > 0 ? 200 : 503;
   return json(status, {{"status", status},
                        {"readyConnections", proven},
@@ -48,13 +48,12 @@ Response status(const View& view) {
     of_outcome = (of_outcome.is_uint64() ? of_outcome.get_uint64() : 0) + count;
   }
   boost::json::object forwards;
-  for (const auto& [name, open] : view.proxy.forward_open) forwards[name] = open;
-  object["proxy"] = boost::json::object{{"accepting", view.accepting},
-                                        {"tunnels_open", view.proxy.tunnels_open},
-                                        {"bytes_up", view.proxy.bytes_up},
-                                        {"bytes_down", view.proxy.bytes_down},
-                                        {"requests", std::move(requests)},
-                                        {"forwards_open", std::move(forwards)}};
+  for (const auto& [name, open] : view.proxy.forward_open)
+    forwards[name] = open;
+  object["proxy"] = boost::json::object{
+      {"accepting", view.accepting},     {"tunnels_open", view.proxy.tunnels_open},
+      {"bytes_up", view.proxy.bytes_up}, {"bytes_down", view.proxy.bytes_down},
+      {"requests", std::move(requests)}, {"forwards_open", std::move(forwards)}};
   return json(200, body);
 }
 
@@ -63,7 +62,8 @@ Response status(const View& view) {
 std::string diagnose(const ipc::GatewaySnapshot& gateway) {
   if (!gateway.routing.error.empty())
     return fmt::format("Routing is not in force: {}", gateway.routing.error);
-  if (gateway.exits.empty()) return "No exits configured: connections leave by this node's own address.";
+  if (gateway.exits.empty())
+    return "No exits configured: connections leave by this node's own address.";
   std::string down;
   for (const auto& exit : gateway.exits) {
     if (exit.current && down.empty()) return fmt::format("Traffic leaves by {}.", exit.name);

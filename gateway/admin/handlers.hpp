@@ -1,20 +1,20 @@
 #pragma once
-// What the admin endpoint answers, as a pure function of the gateway's state (DESIGN section 8). Read-only:
-// changes go through the control socket.
-
-#include <string>
-#include <string_view>
+// What the admin endpoint answers, as a pure function of the gateway's state (DESIGN section 8).
+// Read-only: changes go through the control socket.
 
 #include "gateway/ipc/snapshot.hpp"
 #include "proxy/core/stats.hpp"
+
+#include <string>
+#include <string_view>
 
 namespace oceanid::admin {
 
 struct View {
   ipc::GatewaySnapshot gateway;
   proxy::StatsSnapshot proxy;
-  bool accepting = false;     // configuration in force and sockets open; not draining
-  bool loops_beat = false;    // every event loop turned lately
+  bool accepting = false;   // configuration in force and sockets open; not draining
+  bool loops_beat = false;  // every event loop turned lately
 };
 
 struct Response {

@@ -1,11 +1,11 @@
-// /metrics: the numbers of View as Prometheus families. prometheus-cpp serialises; the values are built
-// fresh for each scrape from the snapshots, so there is no second copy to keep in step.
+// /metrics: the numbers of View as Prometheus families. prometheus-cpp serialises; the values are
+// built fresh for each scrape from the snapshots, so there is no second copy to keep in step.
+
+#include "gateway/admin/handlers.hpp"
 
 #include <limits>
 #include <utility>
 #include <vector>
-
-#include "gateway/admin/handlers.hpp"
 
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
@@ -67,7 +67,9 @@ class Families {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-double number(std::uint64_t value) { return static_cast<double>(value); }
+double number(std::uint64_t value) {
+  return static_cast<double>(value);
+}
 
 void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
   out.counter("oceanid_proxy_requests_total", "Requests and tunnels by how they ended");
@@ -81,14 +83,17 @@ void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
   out.histogram("oceanid_proxy_dns_seconds", "Name resolution", proxy.dns_seconds);
   out.histogram("oceanid_proxy_connect_seconds", "Connecting to the destination",
                 proxy.connect_seconds);
-  out.histogram("oceanid_proxy_first_byte_seconds", "From the request to the destination's first byte",
-                proxy.first_byte_seconds);
+  out.histogram("oceanid_proxy_first_byte_seconds",
+                "From the request to the destination's first byte", proxy.first_byte_seconds);
   out.counter("oceanid_proxy_guard_denied_total", "Destinations refused by the address guard");
-  for (const auto& [range, count] : proxy.guard_denied) out.value(number(count), {{"range", range}});
+  for (const auto& [range, count] : proxy.guard_denied)
+    out.value(number(count), {{"range", range}});
   out.counter("oceanid_proxy_shed_total", "Requests refused to protect what runs");
-  for (const auto& [reason, count] : proxy.shed) out.value(number(count), {{"reason", reason}});
+  for (const auto& [reason, count] : proxy.shed)
+    out.value(number(count), {{"reason", reason}});
   out.gauge("oceanid_forward_connections_open", "Connections open now through a forward");
-  for (const auto& [name, open] : proxy.forward_open) out.value(number(open), {{"forward", name}});
+  for (const auto& [name, open] : proxy.forward_open)
+    out.value(number(open), {{"forward", name}});
 }
 
 void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {
@@ -97,7 +102,8 @@ void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {
     for (const auto* state : {"up", "down"})
       out.value(exit.state == state ? 1 : 0, {{"exit", exit.name}, {"state", state}});
   out.gauge("oceanid_exit_current", "1 for the exit that carries the traffic");
-  for (const auto& exit : gateway.exits) out.value(exit.current ? 1 : 0, {{"exit", exit.name}});
+  for (const auto& exit : gateway.exits)
+    out.value(exit.current ? 1 : 0, {{"exit", exit.name}});
   out.gauge("oceanid_exit_rtt_seconds", "Round trip inside the tunnel");
   for (const auto& exit : gateway.exits)
     if (exit.rtt_seconds) out.value(*exit.rtt_seconds, {{"exit", exit.name}});

@@ -33,7 +33,8 @@ http::response<http::string_body> render(const http::request<http::empty_body>& 
   const auto method = request.method_string();
   const auto target = request.target();
   Response answer = handle({method.data(), method.size()}, {target.data(), target.size()}, view);
-  http::response<http::string_body> out(static_cast<http::status>(answer.status), request.version());
+  http::response<http::string_body> out(static_cast<http::status>(answer.status),
+                                        request.version());
   out.set(http::field::content_type, answer.content_type);
   out.set(http::field::cache_control, "no-store");
   out.keep_alive(request.keep_alive());
@@ -87,8 +88,8 @@ awaitable<void> Server::serve(tcp::socket socket) {
   for (bool keep = true; keep;) {
     http::request_parser<http::empty_body> parser;
     parser.header_limit(max_head_bytes);
-    auto read =
-        co_await (http::async_read(socket, buffer, parser, as_result) || sleep_for(request_patience));
+    auto read = co_await (http::async_read(socket, buffer, parser, as_result) ||
+                          sleep_for(request_patience));
     if (read.index() != 0 || std::get<0>(std::get<0>(read))) co_return;
     auto response = render(parser.get(), view_());
     keep = response.keep_alive();

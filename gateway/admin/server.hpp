@@ -1,14 +1,14 @@
 #pragma once
-// The admin endpoint's HTTP side (Beast): a socket that netd opened, GET requests, keep-alive, bounded in
-// size, time and number of connections. Runs on the worker's main loop, so that /livez can tell when a
-// proxy loop hangs. What it answers is handlers.hpp's business.
-
-#include <functional>
+// The admin endpoint's HTTP side (Beast): a socket that netd opened, GET requests, keep-alive,
+// bounded in size, time and number of connections. Runs on the worker's main loop, so that /livez
+// can tell when a proxy loop hangs. What it answers is handlers.hpp's business.
 
 #include "gateway/admin/handlers.hpp"
 #include "gateway/base/runtime/asio.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
+
+#include <functional>
 
 #include <boost/asio/ip/tcp.hpp>
 

@@ -6,16 +6,26 @@ namespace oceanid {
 
 std::string_view to_string(Errc code) {
   switch (code) {
-    case Errc::invalid_argument: return "invalid_argument";
-    case Errc::not_found: return "not_found";
-    case Errc::already_exists: return "already_exists";
-    case Errc::permission: return "permission";
-    case Errc::unsupported: return "unsupported";
-    case Errc::timeout: return "timeout";
-    case Errc::closed: return "closed";
-    case Errc::limit: return "limit";
-    case Errc::io: return "io";
-    case Errc::protocol: return "protocol";
+    case Errc::invalid_argument:
+      return "invalid_argument";
+    case Errc::not_found:
+      return "not_found";
+    case Errc::already_exists:
+      return "already_exists";
+    case Errc::permission:
+      return "permission";
+    case Errc::unsupported:
+      return "unsupported";
+    case Errc::timeout:
+      return "timeout";
+    case Errc::closed:
+      return "closed";
+    case Errc::limit:
+      return "limit";
+    case Errc::io:
+      return "io";
+    case Errc::protocol:
+      return "protocol";
   }
   return "unknown";
 }

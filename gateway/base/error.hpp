@@ -1,7 +1,8 @@
 #pragma once
-// The error vocabulary of the whole program. Expected failures travel as values through every module
-// border; an exception never crosses one (asio's operation_aborted inside a coroutine excepted).
-// An Error says what failed in the user's words; `.context()` adds where, outermost first.
+// The error vocabulary of the whole program. Expected failures travel as values through every
+// module border; an exception never crosses one (asio's operation_aborted inside a coroutine
+// excepted). An Error says what failed in the user's words; `.context()` adds where, outermost
+// first.
 
 #include <cerrno>
 #include <cstdint>

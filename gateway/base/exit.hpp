@@ -1,24 +1,25 @@
 #pragma once
-// An exit as configured (`exits:`) and as it stands now. The roof keeps one ExitTable, made from the
-// tunnel side's findings, and hands the same value to the routing side (which default route) and to the
-// proxy side (which device a new connection is bound to). Plain values; no threading of their own.
+// An exit as configured (`exits:`) and as it stands now. The roof keeps one ExitTable, made from
+// the tunnel side's findings, and hands the same value to the routing side (which default route)
+// and to the proxy side (which device a new connection is bound to). Plain values; no threading of
+// their own.
+
+#include "gateway/base/net_types.hpp"
 
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "gateway/base/net_types.hpp"
 
 namespace oceanid {
 
 // Exactly one of peer, self, interface names how the exit is reached.
 struct ExitSettings {
   std::string name;
-  std::optional<std::string> peer;      // tunnel.peers[].name
-  bool self = false;                    // this node's own uplink (serve_exit.uplink)
-  std::optional<IfName> interface;      // an interface that is not ours
-  std::optional<IpAddress> gateway;     // next hop on `interface`; none: point to point
-  std::vector<IpAddress> addresses;     // what the world must see
+  std::optional<std::string> peer;   // tunnel.peers[].name
+  bool self = false;                 // this node's own uplink (serve_exit.uplink)
+  std::optional<IfName> interface;   // an interface that is not ours
+  std::optional<IpAddress> gateway;  // next hop on `interface`; none: point to point
+  std::vector<IpAddress> addresses;  // what the world must see
   bool operator==(const ExitSettings&) const = default;
 };
 
@@ -29,13 +30,13 @@ struct ExitState {
   bool ipv4 = false;             // families that the exit can carry
   bool ipv6 = false;
   std::vector<IpAddress> addresses;
-  std::string reason;            // one phrase for a human: why it is (not) usable
+  std::string reason;  // one phrase for a human: why it is (not) usable
   bool operator==(const ExitState&) const = default;
 };
 
 struct ExitTable {
-  std::vector<ExitState> exits;         // in order of preference, as configured
-  std::optional<std::size_t> active;    // index of the selected exit
+  std::vector<ExitState> exits;       // in order of preference, as configured
+  std::optional<std::size_t> active;  // index of the selected exit
   bool operator==(const ExitTable&) const = default;
 };
 

@@ -29,7 +29,9 @@ bool is_name_byte(char c) {
 
 }  // namespace
 
-std::string_view to_string(Family family) { return family == Family::v4 ? "ipv4" : "ipv6"; }
+std::string_view to_string(Family family) {
+  return family == Family::v4 ? "ipv4" : "ipv6";
+}
 
 IpAddress IpAddress::v4(std::array<std::uint8_t, 4> bytes) {
   IpAddress out;
@@ -44,7 +46,9 @@ IpAddress IpAddress::v6(std::array<std::uint8_t, 16> bytes) {
   return out;
 }
 
-IpAddress IpAddress::any(Family family) { return family == Family::v4 ? v4({}) : v6({}); }
+IpAddress IpAddress::any(Family family) {
+  return family == Family::v4 ? v4({}) : v6({});
+}
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   if (text.empty() || text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
@@ -105,7 +109,9 @@ bool Prefix::contains(const Prefix& other) const {
   return other.length_ >= length_ && contains(other.address_);
 }
 
-std::string Prefix::to_string() const { return fmt::format("{}/{}", address_.to_string(), length_); }
+std::string Prefix::to_string() const {
+  return fmt::format("{}/{}", address_.to_string(), length_);
+}
 
 std::string InterfaceAddress::to_string() const {
   return fmt::format("{}/{}", address.to_string(), length);
@@ -167,8 +173,9 @@ Result<IfName> IfName::parse(std::string_view text) {
   };
   if (text.empty() || text.size() > 15 || text == "." || text == ".." ||
       std::ranges::any_of(text, bad_byte))
-    return fail(Errc::invalid_argument,
-                fmt::format("\"{}\" is not an interface name (1 to 15 printable bytes, no '/')", text));
+    return fail(
+        Errc::invalid_argument,
+        fmt::format("\"{}\" is not an interface name (1 to 15 printable bytes, no '/')", text));
   return IfName(text);
 }
 
@@ -185,12 +192,15 @@ Result<Mark> Mark::parse(std::string_view text) {
   const auto mask =
       slash == std::string_view::npos ? std::optional(0xffffffffU) : hex(text.substr(slash + 1));
   if (!value || !mask || (*value & ~*mask) != 0)
-    return fail(Errc::invalid_argument,
-                fmt::format("\"{}\" is not a mark (0xVALUE/0xMASK with the value inside the mask)", text));
+    return fail(
+        Errc::invalid_argument,
+        fmt::format("\"{}\" is not a mark (0xVALUE/0xMASK with the value inside the mask)", text));
   return Mark{*value, *mask};
 }
 
-std::string Mark::to_string() const { return fmt::format("0x{:08x}/0x{:08x}", value, mask); }
+std::string Mark::to_string() const {
+  return fmt::format("0x{:08x}/0x{:08x}", value, mask);
+}
 
 std::optional<std::uint64_t> parse_decimal(std::string_view text, std::uint64_t max) {
   if (text.empty() || text.size() > 20) return std::nullopt;

@@ -1,7 +1,9 @@
 #pragma once
-// Strong network value types: an address, a prefix, a socket address, a host with a port, an interface
-// name, a firewall mark. All are plain values, comparable, parsed strictly (no name look-up, no octal,
-// no short forms) and printed canonically (RFC 5952 for IPv6).
+// Strong network value types: an address, a prefix, a socket address, a host with a port, an
+// interface name, a firewall mark. All are plain values, comparable, parsed strictly (no name
+// look-up, no octal, no short forms) and printed canonically (RFC 5952 for IPv6).
+
+#include "gateway/base/error.hpp"
 
 #include <array>
 #include <compare>
@@ -10,8 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "gateway/base/error.hpp"
 
 namespace oceanid {
 
@@ -44,7 +44,8 @@ class IpAddress {
 class Prefix {
  public:
   Prefix() = default;  // 0.0.0.0/0
-  static Result<Prefix> parse(std::string_view text);  // "10.0.0.0/8"; a bare address is a host prefix
+  static Result<Prefix> parse(
+      std::string_view text);  // "10.0.0.0/8"; a bare address is a host prefix
   static Result<Prefix> make(IpAddress address, unsigned length);
   static Prefix host(IpAddress address) { return Prefix(address, address.bits()); }
   static Prefix any(Family family) { return Prefix(IpAddress::any(family), 0); }
@@ -85,7 +86,8 @@ struct SocketAddress {
 struct HostPort {
   std::string host;  // a name or an address literal without brackets
   std::uint16_t port = 0;
-  static Result<HostPort> parse(std::string_view text);  // "db.example:5432", "[::1]:80"; port 1..65535
+  static Result<HostPort> parse(
+      std::string_view text);  // "db.example:5432", "[::1]:80"; port 1..65535
   std::string to_string() const;
   auto operator<=>(const HostPort&) const = default;
 };

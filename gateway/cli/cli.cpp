@@ -1,22 +1,21 @@
 #include "gateway/cli/cli.hpp"
 
-#include <exception>
-#include <string>
-#include <string_view>
-
-#include <fmt/format.h>
-
 #include "gateway/cli/commands.hpp"
 #include "gateway/process/launcher.hpp"
 #include "gateway/process/worker.hpp"
 
+#include <exception>
+#include <string>
+#include <string_view>
+
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 namespace oceanid::cli {
 namespace {
 
-// Commands of the contract whose feature is not part of this version: they say so instead of failing
-// like a typing error.
+// Commands of the contract whose feature is not part of this version: they say so instead of
+// failing like a typing error.
 struct Later {
   const char* name;
   const char* what;
@@ -71,14 +70,18 @@ void add_keys(Built& built) {
 
 void add_commands(Built& built) {
   auto& options = built.options;
-  auto* run = add(built, "run", "run the gateway (no file: a plain CONNECT proxy on :3128)", run_gateway);
+  auto* run =
+      add(built, "run", "run the gateway (no file: a plain CONNECT proxy on :3128)", run_gateway);
   add_file_option(*run, options);
-  auto* check = add(built, "check", "validate a configuration; every error with its place", check_file);
+  auto* check =
+      add(built, "check", "validate a configuration; every error with its place", check_file);
   add_file_option(*check, options);
   check->add_flag("--json", options.json, "machine-readable");
-  auto* plan = add(built, "plan", "what run would change in the kernel; changes nothing", show_plan);
+  auto* plan =
+      add(built, "plan", "what run would change in the kernel; changes nothing", show_plan);
   add_file_option(*plan, options);
-  auto* status = add(built, "status", "exits, tunnels, traffic, events, one diagnosis", show_status);
+  auto* status =
+      add(built, "status", "exits, tunnels, traffic, events, one diagnosis", show_status);
   add_file_option(*status, options);
   add_socket_option(*status, options);
   status->add_flag("--json", options.json, "machine-readable");
@@ -89,7 +92,8 @@ void add_commands(Built& built) {
   auto* drain = add(built, "drain", "stop accepting, finish what runs, exit", drain_gateway);
   add_file_option(*drain, options);
   add_socket_option(*drain, options);
-  auto* guard = add(built, "guard", "install the kill switch of the last good configuration", install_guard);
+  auto* guard =
+      add(built, "guard", "install the kill switch of the last good configuration", install_guard);
   add_file_option(*guard, options);
   auto* down = add(built, "down", "remove every trace from the kernel", take_down);
   add_file_option(*down, options);
@@ -102,10 +106,11 @@ void add_commands(Built& built) {
       ->option_text("URL");
   add_keys(built);
   for (const auto& later : later_commands) {
-    auto* sub = built.app.add_subcommand(later.name, std::string(later.what) +
-                                                         " (not available in this version)");
+    auto* sub = built.app.add_subcommand(
+        later.name, std::string(later.what) + " (not available in this version)");
     sub->allow_extras();
-    sub->callback([&built, name = std::string(later.name)] { built.exit_code = not_available(name); });
+    sub->callback(
+        [&built, name = std::string(later.name)] { built.exit_code = not_available(name); });
   }
 }
 

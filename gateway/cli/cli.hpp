@@ -1,5 +1,6 @@
 #pragma once
-// The command line: `oceanid COMMAND [options]`. Exit codes: 0 ok, 1 failed, 2 usage or configuration.
+// The command line: `oceanid COMMAND [options]`. Exit codes: 0 ok, 1 failed, 2 usage or
+// configuration.
 
 namespace oceanid::cli {
 

@@ -1,13 +1,5 @@
 #include "gateway/cli/commands.hpp"
 
-#include <chrono>
-#include <csignal>
-#include <iostream>
-#include <iterator>
-#include <thread>
-
-#include <fmt/format.h>
-
 #include "gateway/cli/status_text.hpp"
 #include "gateway/config/load.hpp"
 #include "gateway/ipc/snapshot.hpp"
@@ -16,7 +8,14 @@
 #include "gateway/process/run.hpp"
 #include "tunnel/edge/key_store.hpp"
 
+#include <chrono>
+#include <csignal>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 namespace oceanid::cli {
 namespace {
@@ -60,9 +59,13 @@ int print_status_once(const Options& options) {
 
 }  // namespace
 
-const char* version() { return process::version(); }
+const char* version() {
+  return process::version();
+}
 
-int run_gateway(const Options& options) { return process::run_gateway(options.config_file); }
+int run_gateway(const Options& options) {
+  return process::run_gateway(options.config_file);
+}
 
 int show_status(const Options& options) {
   if (!options.watch) return print_status_once(options);
@@ -74,9 +77,13 @@ int show_status(const Options& options) {
   }
 }
 
-int reload_gateway(const Options& options) { return tell(options, "reload", 60s); }
+int reload_gateway(const Options& options) {
+  return tell(options, "reload", 60s);
+}
 
-int drain_gateway(const Options& options) { return tell(options, "drain", 10s); }
+int drain_gateway(const Options& options) {
+  return tell(options, "drain", 10s);
+}
 
 int take_down(const Options& options) {
   const auto path = control_socket_path(options);
@@ -149,7 +156,8 @@ std::optional<Config> load_or_complain(const Options& options) {
 std::optional<std::string> control_socket_path(const Options& options) {
   if (!options.socket.empty()) return options.socket;
   const LoadedConfig loaded = load_config(options.config_file);
-  // A file that does not parse any more must not keep its operator from the gateway that still runs.
+  // A file that does not parse any more must not keep its operator from the gateway that still
+  // runs.
   const Config fallback = loaded.config ? *loaded.config : default_config(parse_context({}));
   if (!fallback.run_dir) return std::nullopt;
   return *fallback.run_dir + "/" + std::string(process::control_socket_name);
@@ -168,7 +176,8 @@ int keys_public(const Options& options) {
     std::getline(std::cin, text);
     const auto key = tunnel::PrivateKey::from_base64(text);
     if (!key) {
-      fmt::print(stderr, "oceanid: standard input holds no base64 private key (as `keys new` prints)\n");
+      fmt::print(stderr,
+                 "oceanid: standard input holds no base64 private key (as `keys new` prints)\n");
       return exit_usage;
     }
     const auto shown = tunnel::public_key_of(*key);

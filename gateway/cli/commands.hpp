@@ -1,10 +1,10 @@
 #pragma once
 // One function per command; each returns the exit code and prints for a human, or JSON on request.
 
+#include "gateway/config/config.hpp"
+
 #include <optional>
 #include <string>
-
-#include "gateway/config/config.hpp"
 
 namespace oceanid::cli {
 
@@ -38,7 +38,8 @@ int keys_new(const Options& options);
 int keys_public(const Options& options);
 int not_available(const std::string& command);
 
-// Reads and validates the configuration that `options` names; prints every problem. None: exit code 2.
+// Reads and validates the configuration that `options` names; prints every problem. None: exit
+// code 2.
 std::optional<Config> load_or_complain(const Options& options);
 std::optional<std::string> control_socket_path(const Options& options);
 

@@ -47,14 +47,16 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
                  snapshot.version, snapshot.started, snapshot.generation);
   if (!snapshot.configuration_error.empty())
     fmt::format_to(print, "last reload refused: {}\n", snapshot.configuration_error);
-  fmt::format_to(print, "proxy: {}, {} tunnels open, {} requests, {} up, {} down, {} worker restarts\n",
-                 snapshot.worker_ready ? "accepting" : "worker not ready", snapshot.proxy.tunnels_open,
-                 snapshot.proxy.requests, human_bytes(snapshot.proxy.bytes_up),
-                 human_bytes(snapshot.proxy.bytes_down), snapshot.worker_restarts);
+  fmt::format_to(
+      print, "proxy: {}, {} tunnels open, {} requests, {} up, {} down, {} worker restarts\n",
+      snapshot.worker_ready ? "accepting" : "worker not ready", snapshot.proxy.tunnels_open,
+      snapshot.proxy.requests, human_bytes(snapshot.proxy.bytes_up),
+      human_bytes(snapshot.proxy.bytes_down), snapshot.worker_restarts);
   if (snapshot.routing.enabled)
-    fmt::format_to(print, "routing: {}, last change {:.1f} ms, {} leaks blocked\n",
-                   snapshot.routing.in_force ? "in force" : "NOT in force: " + snapshot.routing.error,
-                   snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked);
+    fmt::format_to(
+        print, "routing: {}, last change {:.1f} ms, {} leaks blocked\n",
+        snapshot.routing.in_force ? "in force" : "NOT in force: " + snapshot.routing.error,
+        snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked);
   if (!snapshot.exits.empty()) {
     fmt::format_to(print, "\n  {:<12} {:<10} {:<6} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
                    "DEVICE", "RTT", "SEEN AS");
@@ -64,8 +66,8 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
                      join(exit.addresses), exit.state == "up" ? "" : "  " + exit.reason);
   }
   if (!snapshot.tunnels.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", "TUNNEL", "DEVICE",
-                   "BACKEND", "MTU", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT");
+    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", "TUNNEL",
+                   "DEVICE", "BACKEND", "MTU", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT");
     for (const auto& tunnel : snapshot.tunnels)
       fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", tunnel.peer,
                      tunnel.device, tunnel.present ? tunnel.backend : "absent", tunnel.mtu,

@@ -1,9 +1,9 @@
 #pragma once
 // `oceanid status` for a human: the snapshot as a page of text. Pure.
 
-#include <string>
-
 #include "gateway/ipc/snapshot.hpp"
+
+#include <string>
 
 namespace oceanid::cli {
 

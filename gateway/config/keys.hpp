@@ -82,7 +82,10 @@ std::string allowed_of(const Nullable<Inner>& type) {
 }
 template <class Item>
 std::string allowed_of(const List<Item>& type) {
-  return (type.required ? "a list of at least one of: " : "a list of: ") + allowed_of(type.item);
+  if constexpr (std::same_as<Item, Object>)
+    return type.required ? "one mapping or more, in a list" : "a list of mappings";
+  else
+    return (type.required ? "one or more of: " : "a list of: ") + allowed_of(type.item);
 }
 
 inline constexpr DurationType<> duration{};  // above zero

@@ -60,7 +60,6 @@ LoadedConfig load_config(const std::string& file) {
   }
   out.problems = unavailable(*parsed);
   locate(out.text, out.problems);
-  locate(out.text, out.problems);
   if (out.problems.empty()) out.config = std::move(*parsed);
   return out;
 }

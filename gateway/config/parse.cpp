@@ -5,7 +5,9 @@
 #include "gateway/config/keys_all.hpp"
 #include "gateway/config/yaml_tree.hpp"
 
+#include <algorithm>
 #include <cctype>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -84,6 +86,8 @@ void locate(std::string_view yaml, std::vector<Problem>& problems) {
     problem.line = place.line;
     problem.column = place.column;
   }
+  std::ranges::sort(problems, {},
+                    [](const Problem& p) { return std::tie(p.line, p.column, p.path); });
 }
 
 }  // namespace oceanid

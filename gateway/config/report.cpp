@@ -108,7 +108,7 @@ std::string found_but(std::string_view what, std::string_view allowed) {
 std::string_view nearest(std::string_view key, std::span<const std::string_view> known) {
   if (key.size() > max_quoted) return {};
   std::string_view best;
-  std::size_t least = std::max<std::size_t>(2, key.size() / 2) + 1;
+  std::size_t least = (key.size() + 2) / 3 + 1;
   for (const std::string_view candidate : known) {
     const std::size_t distance = edit_distance(key, candidate);
     if (distance < least && distance < candidate.size()) {

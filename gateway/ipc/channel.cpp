@@ -66,7 +66,8 @@ boost::json::parse_options strict_options() {
 }
 
 Result<Frame> decode(Received received) {
-  if (received.truncated) return fail(Errc::protocol, "an oversized message from the other process");
+  if (received.truncated)
+    return fail(Errc::protocol, "an oversized message from the other process");
   error_code ec;
   auto value = boost::json::parse(received.text, ec, {}, strict_options());
   const auto* object = ec ? nullptr : value.if_object();
@@ -154,8 +155,7 @@ Channel::Sent Channel::send_now(const Packet& packet) {
       std::memcpy(CMSG_DATA(c) + i * sizeof(int), &fd, sizeof(int));
     }
   }
-  const ssize_t n =
-      ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  const ssize_t n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n >= 0) return Sent::done;
   return errno == EAGAIN || errno == ENOBUFS || errno == EINTR ? Sent::full : Sent::gone;
 }
@@ -165,8 +165,8 @@ Result<void> Channel::send(Frame frame) {
   if (frame.fds.size() >= max_fds_per_frame)
     return fail(Errc::limit, "too many descriptors for one message");
   Packet packet;
-  packet.text = boost::json::serialize(
-      boost::json::value{{"type", frame.type}, {"body", frame.body}});
+  packet.text =
+      boost::json::serialize(boost::json::value{{"type", frame.type}, {"body", frame.body}});
   packet.fds = std::move(frame.fds);
   if (packet.text.size() > max_packet_bytes) {
     auto memfd = make_memfd("oceanid-" + frame.type, boost::json::serialize(frame.body));
@@ -176,9 +176,12 @@ Result<void> Channel::send(Frame frame) {
   }
   if (queue_.empty()) {
     switch (send_now(packet)) {
-      case Sent::done: return {};
-      case Sent::gone: return fail(Errc::closed, "the other process is gone");
-      case Sent::full: break;
+      case Sent::done:
+        return {};
+      case Sent::gone:
+        return fail(Errc::closed, "the other process is gone");
+      case Sent::full:
+        break;
     }
   }
   if (queue_.size() >= max_queued_frames)
@@ -193,7 +196,8 @@ awaitable<void> Channel::write_loop() {
     if (queue_.empty()) {
       auto [woken] = co_await queued_.async_wait(as_result);
       static_cast<void>(woken);
-      if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none)
+      if ((co_await asio::this_coro::cancellation_state).cancelled() !=
+          asio::cancellation_type::none)
         co_return;
       continue;
     }

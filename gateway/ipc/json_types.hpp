@@ -1,15 +1,15 @@
 #pragma once
-// JSON forms of the base types for messages between our own processes and for machine-readable output.
-// Addresses, prefixes and names are strings in their canonical spelling; decoding validates them again,
-// because a worker is less trusted than netd.
-
-#include <chrono>
-#include <string>
-#include <string_view>
+// JSON forms of the base types for messages between our own processes and for machine-readable
+// output. Addresses, prefixes and names are strings in their canonical spelling; decoding validates
+// them again, because a worker is less trusted than netd.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/exit.hpp"
 #include "gateway/base/net_types.hpp"
+
+#include <chrono>
+#include <string>
+#include <string_view>
 
 #include <boost/describe/class.hpp>
 #include <boost/json/value_from.hpp>
@@ -62,8 +62,7 @@ namespace ipc {
 template <typename T>
 Result<T> decode(const boost::json::value& value, std::string_view what) {
   auto decoded = boost::json::try_value_to<T>(value);
-  if (!decoded)
-    return fail(Errc::protocol, std::string(what) + ": " + decoded.error().message());
+  if (!decoded) return fail(Errc::protocol, std::string(what) + ": " + decoded.error().message());
   return std::move(*decoded);
 }
 

@@ -1,14 +1,14 @@
 #pragma once
-// What netd and its children say to each other. Frame types are the constants below; each body is the
-// struct of the same name. Direction is part of the contract: a frame in the wrong direction ends the
-// conversation.
+// What netd and its children say to each other. Frame types are the constants below; each body is
+// the struct of the same name. Direction is part of the contract: a frame in the wrong direction
+// ends the conversation.
+
+#include "gateway/ipc/json_types.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "gateway/ipc/json_types.hpp"
 
 namespace oceanid::ipc {
 
@@ -32,11 +32,11 @@ BOOST_DESCRIBE_STRUCT(Listeners, (), (tags))
 inline constexpr std::string_view configure_frame = "configure";
 struct Configure {
   std::uint64_t generation = 0;
-  std::string file;                 // for messages only; the worker cannot open it
+  std::string file;  // for messages only; the worker cannot open it
   std::string host_name;
   std::uint32_t cores = 1;
-  std::vector<std::string> keys;    // the listeners that stay; others are closed
-  std::vector<std::string> files;   // configured paths of the secret files passed along
+  std::vector<std::string> keys;           // the listeners that stay; others are closed
+  std::vector<std::string> files;          // configured paths of the secret files passed along
   std::vector<IpAddress> local_addresses;  // of the node: never a destination for strangers
 };
 BOOST_DESCRIBE_STRUCT(Configure, (),
@@ -46,18 +46,18 @@ inline constexpr std::string_view exits_frame = "exits";        // body: ExitTab
 inline constexpr std::string_view snapshot_frame = "snapshot";  // body: GatewaySnapshot
 inline constexpr std::string_view resolve_frame = "resolve";
 struct Resolve {
-  std::vector<std::string> names;   // endpoint host names
+  std::vector<std::string> names;  // endpoint host names
 };
 BOOST_DESCRIBE_STRUCT(Resolve, (), (names))
 
-inline constexpr std::string_view drain_frame = "drain";        // no body: finish what runs, then exit
+inline constexpr std::string_view drain_frame = "drain";  // no body: finish what runs, then exit
 
 // ---- worker → netd ----------------------------------------------------------------------------
 
 inline constexpr std::string_view ready_frame = "ready";
 struct Ready {
   std::uint64_t generation = 0;
-  std::string error;                // empty: the configuration is in force
+  std::string error;  // empty: the configuration is in force
 };
 BOOST_DESCRIBE_STRUCT(Ready, (), (generation, error))
 
@@ -92,7 +92,7 @@ BOOST_DESCRIBE_STRUCT(Started, (), (pid))
 inline constexpr std::string_view exited_frame = "exited";
 struct Exited {
   std::int64_t pid = 0;
-  std::string how;                  // "exit code 0", "signal 9 (Killed)"
+  std::string how;  // "exit code 0", "signal 9 (Killed)"
 };
 BOOST_DESCRIBE_STRUCT(Exited, (), (pid, how))
 

@@ -1,14 +1,15 @@
 #pragma once
 // The state of this gateway as netd knows it: made once a second and on every change, shown by
-// `oceanid status`, /api/v1/status, /metrics and the health endpoints. Plain values, seconds and bytes.
+// `oceanid status`, /api/v1/status, /metrics and the health endpoints. Plain values, seconds and
+// bytes.
+
+#include "gateway/ipc/json_types.hpp"
+#include "gateway/ipc/messages.hpp"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "gateway/ipc/json_types.hpp"
-#include "gateway/ipc/messages.hpp"
 
 namespace oceanid::ipc {
 
@@ -16,27 +17,28 @@ inline constexpr int status_format = 1;  // bumped when a field changes its mean
 
 struct ExitView {
   std::string name;
-  std::string kind;                      // "tunnel" | "self" | "interface"
-  std::string state;                     // "up" | "down"
+  std::string kind;   // "tunnel" | "self" | "interface"
+  std::string state;  // "up" | "down"
   bool current = false;
   std::string device;
   std::vector<IpAddress> addresses;
   std::string reason;
   std::optional<double> rtt_seconds;
 };
-BOOST_DESCRIBE_STRUCT(ExitView, (), (name, kind, state, current, device, addresses, reason, rtt_seconds))
+BOOST_DESCRIBE_STRUCT(ExitView, (),
+                      (name, kind, state, current, device, addresses, reason, rtt_seconds))
 
 struct TunnelView {
   std::string peer;
   std::string device;
-  std::string backend;                   // "kernel" | "userspace"
+  std::string backend;  // "kernel" | "userspace"
   bool present = false;
   std::string endpoint;
   std::optional<double> handshake_age_seconds;
   std::uint64_t rx_bytes = 0;
   std::uint64_t tx_bytes = 0;
   std::uint32_t mtu = 0;
-  std::optional<bool> answers;           // in-tunnel echo; none: not probed
+  std::optional<bool> answers;  // in-tunnel echo; none: not probed
   std::optional<double> rtt_seconds;
 };
 BOOST_DESCRIBE_STRUCT(TunnelView, (),
@@ -45,7 +47,7 @@ BOOST_DESCRIBE_STRUCT(TunnelView, (),
 
 struct RoutingView {
   bool enabled = false;
-  bool in_force = false;                 // the last plan stands in the kernel
+  bool in_force = false;  // the last plan stands in the kernel
   std::string error;
   double last_apply_seconds = 0;
   std::uint64_t applies = 0;
@@ -53,7 +55,8 @@ struct RoutingView {
   std::uint64_t leaks_blocked = 0;
 };
 BOOST_DESCRIBE_STRUCT(RoutingView, (),
-                      (enabled, in_force, error, last_apply_seconds, applies, changes, leaks_blocked))
+                      (enabled, in_force, error, last_apply_seconds, applies, changes,
+                       leaks_blocked))
 
 struct FailoverView {
   std::string from;
@@ -76,8 +79,8 @@ struct GatewaySnapshot {
   std::string version;
   std::string connector_id;
   std::string started;
-  std::uint64_t generation = 0;          // of the configuration in force
-  std::string configuration_error;       // why the last reload was refused; empty: it was taken
+  std::uint64_t generation = 0;     // of the configuration in force
+  std::string configuration_error;  // why the last reload was refused; empty: it was taken
   bool worker_ready = false;
   std::uint64_t worker_restarts = 0;
   std::string diagnosis;
@@ -89,8 +92,8 @@ struct GatewaySnapshot {
   Counters proxy;
 };
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
-                      (format, node, version, connector_id, started, generation, configuration_error,
-                       worker_ready, worker_restarts, diagnosis, exits, tunnels, routing, failovers,
-                       events, proxy))
+                      (format, node, version, connector_id, started, generation,
+                       configuration_error, worker_ready, worker_restarts, diagnosis, exits,
+                       tunnels, routing, failovers, events, proxy))
 
 }  // namespace oceanid::ipc

@@ -1,12 +1,10 @@
 #include "gateway/process/control.hpp"
 
-#include <array>
-#include <cstring>
-
-#include <fmt/format.h>
-
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
+
+#include <array>
+#include <cstring>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -15,6 +13,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -64,10 +63,11 @@ ControlServer::ControlServer(asio::io_context& io, Handler handler)
 
 Result<void> ControlServer::open(const std::string& path) {
   if (connect_local(path, 1s))
-    return fail(Errc::already_exists,
-                fmt::format("another gateway already runs here and answers on {}; stop it first, or "
-                            "give this one its own run_dir",
-                            path));
+    return fail(
+        Errc::already_exists,
+        fmt::format("another gateway already runs here and answers on {}; stop it first, or "
+                    "give this one its own run_dir",
+                    path));
   ::unlink(path.c_str());
   const mode_t before = ::umask(0177);
   error_code ec;
@@ -141,8 +141,8 @@ Result<boost::json::value> ask_gateway(const std::string& socket_path, const std
   while (!text.ends_with('\n')) {
     const ssize_t n = ::recv(fd->get(), chunk.data(), chunk.size(), 0);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-      return fail(Errc::timeout, fmt::format("the gateway did not answer within {} s",
-                                             patience.count() / 1000));
+      return fail(Errc::timeout,
+                  fmt::format("the gateway did not answer within {} s", patience.count() / 1000));
     if (n < 0) return fail_errno("read the gateway's answer");
     if (n == 0) return fail(Errc::closed, "the gateway closed the connection without an answer");
     text.append(chunk.data(), static_cast<std::size_t>(n));

@@ -1,15 +1,16 @@
 #pragma once
-// The control socket RUN_DIR/control.sock: how `oceanid status|reload|drain|down` talk to a running netd.
-// One JSON request and one JSON answer per connection: {"command":"status"} → {"ok":true,"result":…} or
-// {"ok":false,"error":"…"}. Only the gateway's own account (root) may connect (mode 0600), requests are
-// bounded in size and time.
-
-#include <functional>
-#include <string>
+// The control socket RUN_DIR/control.sock: how `oceanid status|reload|drain|down` talk to a running
+// netd. One JSON request and one JSON answer per connection: {"command":"status"} →
+// {"ok":true,"result":…} or
+// {"ok":false,"error":"…"}. Only the gateway's own account (root) may connect (mode 0600), requests
+// are bounded in size and time.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/asio.hpp"
 #include "gateway/base/runtime/task_group.hpp"
+
+#include <functional>
+#include <string>
 
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/json/value.hpp>

@@ -1,9 +1,9 @@
 #include "gateway/process/journal.hpp"
 
-#include <chrono>
-
 #include "gateway/base/json_text.hpp"
 #include "gateway/base/runtime/log.hpp"
+
+#include <chrono>
 
 namespace oceanid::process {
 

@@ -1,11 +1,11 @@
 #pragma once
 // The last events in the operator's words, newest last, bounded; each is logged as well.
 
+#include "gateway/ipc/snapshot.hpp"
+
 #include <deque>
 #include <string>
 #include <vector>
-
-#include "gateway/ipc/snapshot.hpp"
 
 namespace oceanid::process {
 

@@ -1,12 +1,5 @@
 #include "gateway/process/launcher.hpp"
 
-#include <array>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
-
-#include <fmt/format.h>
-
 #include "gateway/base/runtime/asio.hpp"
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/task_group.hpp"
@@ -14,7 +7,13 @@
 #include "gateway/ipc/messages.hpp"
 #include "gateway/process/privilege.hpp"
 
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
 #include <boost/asio/signal_set.hpp>
+#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -67,11 +66,13 @@ void reset_signals() {
   } else if (auto done = forbid_new_privileges(); !done) {
     ::_exit(1);
   }
-  std::array<const char*, 4> arguments = {"oceanid", worker_command, root ? "root" : "user", nullptr};
+  std::array<const char*, 4> arguments = {"oceanid", worker_command, root ? "root" : "user",
+                                          nullptr};
   ::execveat(worker_channel_fd + 1, "", const_cast<char* const*>(arguments.data()), environ,
              AT_EMPTY_PATH);
-  log::error("gateway", "the worker cannot be executed; is the program readable and executable for "
-                        "everybody (chmod 755)?",
+  log::error("gateway",
+             "the worker cannot be executed; is the program readable and executable for "
+             "everybody (chmod 755)?",
              {{"error", std::strerror(errno)}});
   ::_exit(126);
 }

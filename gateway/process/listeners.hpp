@@ -1,19 +1,19 @@
 #pragma once
-// Every listening socket of the gateway, opened and owned by netd and lent to the worker: a connection
-// that arrives while no worker runs waits in the kernel's queue and is never refused. One socket per
-// listener and core (SO_REUSEPORT), so that event loops share nothing.
-// Sockets can come from a former life: systemd's descriptor store or an execve of ourselves
-// (LISTEN_FDS, LISTEN_FDNAMES, see sd_listen_fds(3)).
-
-#include <cstdint>
-#include <map>
-#include <string>
-#include <vector>
+// Every listening socket of the gateway, opened and owned by netd and lent to the worker: a
+// connection that arrives while no worker runs waits in the kernel's queue and is never refused.
+// One socket per listener and core (SO_REUSEPORT), so that event loops share nothing. Sockets can
+// come from a former life: systemd's descriptor store or an execve of ourselves (LISTEN_FDS,
+// LISTEN_FDNAMES, see sd_listen_fds(3)).
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/messages.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
 
 namespace oceanid::process {
 
@@ -27,7 +27,8 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
 
 class ListenerSet {
  public:
-  // Takes over descriptors named as by store_name() from the environment; closes what it cannot use.
+  // Takes over descriptors named as by store_name() from the environment; closes what it cannot
+  // use.
   void adopt_inherited();
 
   // Opens what is missing. On an error nothing has changed: the set of before stays.
@@ -41,8 +42,8 @@ class ListenerSet {
   std::map<std::string, UniqueFd> sockets_;  // by key
 };
 
-// Lets an inherited or stored descriptor's name carry a key: systemd allows no ':' in FDNAME, and execve
-// must not lose one. "proxy [::]:3128 #0" ↔ "oceanid.70726f78...".
+// Lets an inherited or stored descriptor's name carry a key: systemd allows no ':' in FDNAME, and
+// execve must not lose one. "proxy [::]:3128 #0" ↔ "oceanid.70726f78...".
 std::string store_name(const std::string& key);
 std::string key_of_store_name(const std::string& name);  // empty: not one of ours
 

@@ -18,7 +18,8 @@
 namespace oceanid::process {
 namespace {
 
-constexpr int accept_backlog = 4096;  // capped by net.core.somaxconn; holds connections over a restart
+constexpr int accept_backlog =
+    4096;  // capped by net.core.somaxconn; holds connections over a restart
 constexpr int first_inherited_fd = 3;
 constexpr std::string_view store_prefix = "oceanid.";
 
@@ -86,7 +87,8 @@ bool is_listening_socket(int fd) {
 
 std::string store_name(const std::string& key) {
   std::string out(store_prefix);
-  for (const char c : key) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  for (const char c : key)
+    out += fmt::format("{:02x}", static_cast<unsigned char>(c));
   return out;
 }
 
@@ -117,8 +119,10 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
       out.push_back(std::move(wanted));
     }
   };
-  for (const auto& listener : config.proxy.listeners) add("proxy", listener.bind, cores);
-  for (const auto& forward : config.forwards) add("forward", forward.bind, cores);
+  for (const auto& listener : config.proxy.listeners)
+    add("proxy", listener.bind, cores);
+  for (const auto& forward : config.forwards)
+    add("forward", forward.bind, cores);
   add("admin", config.admin_bind, 1);
   return out;
 }
@@ -133,9 +137,11 @@ void ListenerSet::adopt_inherited() {
     names = colon == std::string::npos ? std::string() : names.substr(colon + 1);
     UniqueFd fd(first_inherited_fd + static_cast<int>(i));
     ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
-    if (!key.empty() && is_listening_socket(fd.get())) sockets_.insert_or_assign(key, std::move(fd));
+    if (!key.empty() && is_listening_socket(fd.get()))
+      sockets_.insert_or_assign(key, std::move(fd));
   }
-  for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) ::unsetenv(name);
+  for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+    ::unsetenv(name);
 }
 
 Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
@@ -152,7 +158,8 @@ Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
 
 void ListenerSet::retain(const std::vector<WantedListener>& wanted) {
   std::set<std::string> keys;
-  for (const auto& one : wanted) keys.insert(one.tag.key);
+  for (const auto& one : wanted)
+    keys.insert(one.tag.key);
   std::erase_if(sockets_, [&](const auto& entry) { return !keys.contains(entry.first); });
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 // From configuration to the log's own settings.
 
-#include <string_view>
-
 #include "gateway/config/config.hpp"
+
+#include <string_view>
 
 namespace oceanid::process {
 

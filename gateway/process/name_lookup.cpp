@@ -1,9 +1,9 @@
 #include "gateway/process/name_lookup.hpp"
 
+#include "gateway/base/runtime/log.hpp"
+
 #include <expected>
 #include <utility>
-
-#include "gateway/base/runtime/log.hpp"
 
 namespace oceanid::process {
 namespace {
@@ -27,7 +27,8 @@ void NameLookup::start(std::vector<std::string> names, const tunnel::TunnelSetti
   round_->resolver = std::make_unique<proxy::Resolver>(io_, std::move(dns), std::move(unbound));
   round_->names = std::move(names);
   round_->sink = std::move(sink);
-  for (const auto& name : round_->names) tasks_.spawn("endpoint name", ask(round_, name));
+  for (const auto& name : round_->names)
+    tasks_.spawn("endpoint name", ask(round_, name));
 }
 
 awaitable<void> NameLookup::ask(std::shared_ptr<Round> round, std::string name) {
@@ -48,10 +49,7 @@ awaitable<void> NameLookup::ask(std::shared_ptr<Round> round, std::string name) 
 }
 
 awaitable<void> NameLookup::stop() {
-  if (round_) {
-    round_->sink = nullptr;
-    round_->resolver->abandon();
-  }
+  if (round_) round_->sink = nullptr;
   co_await tasks_.stop();
   round_.reset();
 }

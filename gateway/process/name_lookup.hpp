@@ -1,17 +1,18 @@
 #pragma once
-// Resolves the host names of tunnel endpoints for netd, which parses nothing from outside: again and
-// again, since a peer's address may change (an endpoint that is resolved once and never again is a
-// classic complaint). Asked outside the tunnels, of `tunnel.dns` or the host's servers. Main loop only.
-
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
+// Resolves the host names of tunnel endpoints for netd, which parses nothing from outside: again
+// and again, since a peer's address may change (an endpoint that is resolved once and never again
+// is a classic complaint). Asked outside the tunnels, of `tunnel.dns` or the host's servers. Main
+// loop only.
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/ipc/messages.hpp"
 #include "proxy/edge/resolver.hpp"
 #include "tunnel/core/settings.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace oceanid::process {
 

@@ -1,18 +1,18 @@
 #include "gateway/process/netd.hpp"
 
-#include <algorithm>
-#include <csignal>
-#include <fstream>
-#include <thread>
-
-#include <fmt/format.h>
-
 #include "gateway/admin/handlers.hpp"
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/run.hpp"
 #include "gateway/process/secret_files.hpp"
 #include "gateway/process/state_files.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
 
 #include <sched.h>
 
@@ -44,16 +44,17 @@ Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, Listene
                {.exits_changed = [this](const ExitTable& exits) { worker_.send_exits(exits); },
                 .event = [this](const std::string& area,
                                 const std::string& text) { journal_.add(area, text); }}),
-      worker_(io, std::move(launcher), listeners_,
-              {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
-               .counters = [this](const ipc::Counters& c) { counters_ = c; },
-               .ready =
-                   [this](const ipc::Ready& ready) {
-                     log::info("gateway", "accepting",
-                               {{"configuration", std::to_string(ready.generation)}});
-                     manager_.ready(admin::diagnose(snapshot()));
-                   },
-               .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
+      worker_(
+          io, std::move(launcher), listeners_,
+          {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
+           .counters = [this](const ipc::Counters& c) { counters_ = c; },
+           .ready =
+               [this](const ipc::Ready& ready) {
+                 log::info("gateway", "accepting",
+                           {{"configuration", std::to_string(ready.generation)}});
+                 manager_.ready(admin::diagnose(snapshot()));
+               },
+           .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
       control_(io, [this](std::string name) { return command(std::move(name)); }),
       signals_(io, SIGTERM, SIGINT, SIGHUP),
       tasks_(io.get_executor()),
@@ -143,8 +144,9 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name) {
     if (!done) co_return std::unexpected(std::move(done.error()));
     co_return boost::json::value(*done);
   }
-  co_return fail(Errc::invalid_argument,
-                 fmt::format("unknown command \"{}\"; there are status, reload, drain, down", name));
+  co_return fail(
+      Errc::invalid_argument,
+      fmt::format("unknown command \"{}\"; there are status, reload, drain, down", name));
 }
 
 awaitable<Result<boost::json::value>> Netd::down() {
@@ -163,7 +165,8 @@ awaitable<Result<std::string>> Netd::reload() {
   Result<void> done = {};
   if (!fresh.config) {
     std::string all;
-    for (const auto& problem : fresh.problems) all += problem.to_string(fresh.file) + "\n";
+    for (const auto& problem : fresh.problems)
+      all += problem.to_string(fresh.file) + "\n";
     done = fail(Errc::invalid_argument, all);
   }
   if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
@@ -198,14 +201,16 @@ awaitable<void> Netd::shut_down(std::string why) {
   log::info("gateway", "stopping", {{"why", why}});
   manager_.stopping();
   const auto patience = loaded_.config->proxy.timeouts.drain + drain_margin;
-  // At an upgrade the worker finishes beside its successor: our end of its channel goes with execve.
+  // At an upgrade the worker finishes beside its successor: our end of its channel goes with
+  // execve.
   const bool drained = upgrade_ || co_await worker_.drain(patience);
   if (!drained) log::warn("gateway", "the worker did not finish in time; leaving it behind");
   co_await network_.stop();
   co_await worker_.stop();
   control_.close();
-  log::info("gateway", "stopped; the kernel's network state stays and fails closed "
-                       "(`oceanid down` removes it)");
+  log::info("gateway",
+            "stopped; the kernel's network state stays and fails closed "
+            "(`oceanid down` removes it)");
   io_.stop();
 }
 
@@ -248,7 +253,8 @@ ipc::GatewaySnapshot Netd::snapshot() {
 
 void Netd::store_listeners() {
   if (!manager_.present()) return;
-  for (const auto& [key, fd] : listeners_.sockets()) manager_.store(fd.get(), store_name(key));
+  for (const auto& [key, fd] : listeners_.sockets())
+    manager_.store(fd.get(), store_name(key));
 }
 
 }  // namespace oceanid::process

@@ -1,12 +1,11 @@
 #pragma once
-// netd: the privileged parent. Owns the configuration in force, the listening sockets, the network state
-// and the worker's life; answers the control socket and signals. One thread, one loop, never waits.
+// netd: the privileged parent. Owns the configuration in force, the listening sockets, the network
+// state and the worker's life; answers the control socket and signals. One thread, one loop, never
+// waits.
 //
 //   SIGTERM, SIGINT   drain, then exit 0; a second one exits at once
 //   SIGHUP            read the configuration again
 //   SIGUSR2           replace this process by the binary on disk, descriptors kept
-
-#include <string>
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/load.hpp"
@@ -16,6 +15,8 @@
 #include "gateway/process/network.hpp"
 #include "gateway/process/service_manager.hpp"
 #include "gateway/process/worker_supervisor.hpp"
+
+#include <string>
 
 #include <boost/asio/signal_set.hpp>
 

@@ -1,22 +1,22 @@
 #include "gateway/process/network.hpp"
 
-#include <algorithm>
-#include <chrono>
-
-#include <fmt/format.h>
-
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
 #include "routing/core/plan.hpp"
 
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
 namespace oceanid::process {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto audit_interval = 2s;     // a slow beat under the events, should one be lost
-constexpr auto retry_interval = 1s;     // after a failed change of the kernel's state
-constexpr auto settle = 5ms;            // a burst of events is one change
+constexpr auto audit_interval = 2s;  // a slow beat under the events, should one be lost
+constexpr auto retry_interval = 1s;  // after a failed change of the kernel's state
+constexpr auto settle = 5ms;         // a burst of events is one change
 
 bool tunnels_equal(const Config& a, const Config& b) {
   return a.tunnel == b.tunnel && a.exits == b.exits && a.health == b.health;
@@ -50,7 +50,9 @@ Network::Network(asio::io_context& io, const Config& config, Events events)
 
 Network::~Network() = default;
 
-bool Network::privileged() const { return needs_privileges(config_) || !config_.exits.empty(); }
+bool Network::privileged() const {
+  return needs_privileges(config_) || !config_.exits.empty();
+}
 
 awaitable<Result<void>> Network::start() {
   if (!privileged()) co_return Result<void>();
@@ -174,8 +176,10 @@ awaitable<Result<void>> Network::converge() {
   routing_view_.changes += applied->changes;
   if (applied->changes > 0) {
     routing_view_.last_apply_seconds = seconds(applied->took);
-    for (const auto& warning : applied->warnings) log::warn("routing", warning);
-    for (const auto& skipped : applied->skipped) log::debug("routing", "skipped: " + skipped);
+    for (const auto& warning : applied->warnings)
+      log::warn("routing", warning);
+    for (const auto& skipped : applied->skipped)
+      log::debug("routing", "skipped: " + skipped);
   }
   keep_guard();
   co_return Result<void>();
@@ -260,13 +264,15 @@ void Network::update_exits() {
 }
 
 routing::Inputs Network::inputs() const {
-  return routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>(),
-                        tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
+  return routing_inputs(
+      config_, facts_, tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>(),
+      tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
 }
 
 void Network::describe(ipc::GatewaySnapshot& out) const {
   out.routing = routing_view_;
-  for (const auto& [key, view] : failovers_) out.failovers.push_back(view);
+  for (const auto& [key, view] : failovers_)
+    out.failovers.push_back(view);
   const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
   for (std::size_t i = 0; i < exits_.exits.size() && i < config_.exits.size(); ++i) {
     const auto& state = exits_.exits[i];
@@ -301,7 +307,9 @@ void Network::describe(ipc::GatewaySnapshot& out) const {
   }
 }
 
-std::vector<IpAddress> Network::local_addresses() const { return local_addresses_of(facts_); }
+std::vector<IpAddress> Network::local_addresses() const {
+  return local_addresses_of(facts_);
+}
 
 awaitable<Result<std::string>> Network::down() {
   if (!reconciler_) co_return std::string("nothing of ours is in the kernel");
@@ -314,8 +322,10 @@ awaitable<Result<std::string>> Network::down() {
   if (!report) co_return std::unexpected(std::move(report.error()));
   exits_ = {};
   events_.exits_changed(exits_);
-  std::string text = fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);
-  for (const auto& kept : report->kept) text += "\n" + kept;
+  std::string text =
+      fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);
+  for (const auto& kept : report->kept)
+    text += "\n" + kept;
   co_return text;
 }
 

@@ -1,16 +1,9 @@
 #pragma once
-// netd's privileged half: keeps tunnels, routes, rules, nftables and the choice of the exit in step with
-// the configuration and with what happens (a link goes, a tunnel stops answering, a name resolves to
-// another address). One coroutine converges: observe → compute the desired state → apply; whatever
-// changes only marks it as due. Fail-closed: the closed state is applied before any tunnel exists.
-// Lives on netd's event loop.
-
-#include <functional>
-#include <map>
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
+// netd's privileged half: keeps tunnels, routes, rules, nftables and the choice of the exit in step
+// with the configuration and with what happens (a link goes, a tunnel stops answering, a name
+// resolves to another address). One coroutine converges: observe → compute the desired state →
+// apply; whatever changes only marks it as due. Fail-closed: the closed state is applied before any
+// tunnel exists. Lives on netd's event loop.
 
 #include "gateway/base/exit.hpp"
 #include "gateway/base/runtime/task_group.hpp"
@@ -21,6 +14,13 @@
 #include "routing/edge/reconciler.hpp"
 #include "tunnel/core/exit_select.hpp"
 #include "tunnel/edge/manager.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace oceanid::process {
 

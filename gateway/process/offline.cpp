@@ -1,10 +1,5 @@
 #include "gateway/process/offline.hpp"
 
-#include <exception>
-#include <optional>
-
-#include <fmt/format.h>
-
 #include "gateway/base/runtime/asio.hpp"
 #include "gateway/config/load.hpp"
 #include "gateway/process/routing_inputs.hpp"
@@ -16,7 +11,11 @@
 #include "tunnel/edge/backend.hpp"
 #include "tunnel/edge/key_store.hpp"
 
+#include <exception>
+#include <optional>
+
 #include <boost/asio/co_spawn.hpp>
+#include <fmt/format.h>
 
 namespace oceanid::process {
 namespace {
@@ -60,7 +59,8 @@ std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
     status.device = device.name;
     status.hub = device.hub;
     status.mtu = device.mtu;
-    for (const auto& peer : device.peers) status.peers.emplace_back().name = peer.name;
+    for (const auto& peer : device.peers)
+      status.peers.emplace_back().name = peer.name;
     out.push_back(std::move(status));
   }
   return out;
@@ -101,14 +101,16 @@ Result<std::string> plan_offline(const Config& config) {
   auto inputs = inputs_here(config, **here);
   if (!inputs) return std::unexpected(std::move(inputs.error()));
   std::string out;
-  for (const auto& conflict : routing::conflicts(*inputs)) out += "warning: " + conflict + "\n";
+  for (const auto& conflict : routing::conflicts(*inputs))
+    out += "warning: " + conflict + "\n";
   auto text = run_alone((*here)->io, (*here)->reconciler->plan(routing::plan(*inputs)));
   if (!text) return std::unexpected(std::move(text.error()));
   return out + *text;
 }
 
 Result<std::string> install_guard(const std::string& config_file) {
-  // Without a file: the state directory of the default configuration, where `run` left the closed state.
+  // Without a file: the state directory of the default configuration, where `run` left the closed
+  // state.
   Config config = default_config(parse_context({}));
   if (!config_file.empty()) {
     LoadedConfig loaded = load_config(config_file);
@@ -124,10 +126,11 @@ Result<std::string> install_guard(const std::string& config_file) {
   if (auto last = (*here)->reconciler->load_last_good()) {
     state = std::move(*last);
   } else if (config_file.empty()) {
-    return fail(last.error().code,
-                fmt::format("no closed state is kept in {} yet: the gateway has not run here; name its "
-                            "configuration with -c FILE ({})",
-                            config.state_dir, last.error().what));
+    return fail(
+        last.error().code,
+        fmt::format("no closed state is kept in {} yet: the gateway has not run here; name its "
+                    "configuration with -c FILE ({})",
+                    config.state_dir, last.error().what));
   } else {
     auto inputs = inputs_here(config, **here);
     if (!inputs) return std::unexpected(std::move(inputs.error()));
@@ -146,8 +149,8 @@ Result<std::string> take_down_offline(const Config& config) {
   tunnel::BackendOptions options;
   if (config.tunnel) options.wireguard_go = config.tunnel->wireguard_go;
   if (config.run_dir) options.run_dir = *config.run_dir;
-  if (auto removed = run_alone(
-          (*here)->io, tunnel::remove_all_devices((*here)->io.get_executor(), options));
+  if (auto removed =
+          run_alone((*here)->io, tunnel::remove_all_devices((*here)->io.get_executor(), options));
       !removed)
     return std::unexpected(std::move(removed.error()));
   (*here)->io.restart();
@@ -155,7 +158,8 @@ Result<std::string> take_down_offline(const Config& config) {
   if (!report) return std::unexpected(std::move(report.error()));
   std::string text =
       fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);
-  for (const auto& kept : report->kept) text += "\n" + kept;
+  for (const auto& kept : report->kept)
+    text += "\n" + kept;
   return text;
 }
 

@@ -2,10 +2,10 @@
 // What the command line does to this machine's kernel when no gateway runs: show the plan, close
 // everything at boot, remove every trace, tell this node's public key.
 
-#include <string>
-
 #include "gateway/base/error.hpp"
 #include "gateway/config/config.hpp"
+
+#include <string>
 
 namespace oceanid::process {
 

@@ -2,10 +2,10 @@
 // The ranges that a gateway knows as its own cluster's: no stranger is connected to them unless
 // `guard.allow` says so. Pure.
 
-#include <vector>
-
 #include "gateway/config/config.hpp"
 #include "proxy/core/guard.hpp"
+
+#include <vector>
 
 namespace oceanid::process {
 

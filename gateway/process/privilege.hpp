@@ -1,13 +1,14 @@
 #pragma once
-// Which power each of our processes keeps (DESIGN section 2). netd gives up everything but NET_ADMIN and
-// NET_RAW once its sockets are open; the worker runs without any capability, cannot gain one again, and
-// refuses to start when that is not so. Linux only: capabilities(7), prctl(2), seccomp(2).
+// Which power each of our processes keeps (DESIGN section 2). netd gives up everything but
+// NET_ADMIN and NET_RAW once its sockets are open; the worker runs without any capability, cannot
+// gain one again, and refuses to start when that is not so. Linux only: capabilities(7), prctl(2),
+// seccomp(2).
+
+#include "gateway/base/error.hpp"
 
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "gateway/base/error.hpp"
 
 #include <sys/capability.h>
 #include <sys/types.h>
@@ -26,15 +27,16 @@ bool has_capability(cap_value_t capability);
 // The worker's account: `name`, or nobody when there is no such account (the second value says so).
 Result<std::pair<Account, bool>> worker_account(const std::string& name);
 
-// Keeps exactly `kept` (of those that we hold) in every capability set of this process, the bounding set
-// included, so that a child cannot regain more by executing a program as root.
+// Keeps exactly `kept` (of those that we hold) in every capability set of this process, the
+// bounding set included, so that a child cannot regain more by executing a program as root.
 Result<void> keep_capabilities(const std::vector<cap_value_t>& kept);
 
 // Becomes `account` with no capability, no supplementary group, no_new_privs. Cannot be undone.
 Result<void> become(const Account& account);
 Result<void> forbid_new_privileges();
 
-// The worker's own proof: no capability in any set, no_new_privs, and another account than root when netd was root.
+// The worker's own proof: no capability in any set, no_new_privs, and another account than root
+// when netd was root.
 Result<void> verify_unprivileged(bool started_as_root);
 
 // Allow-list of system calls for the process that parses strangers' bytes; anything else fails with

@@ -39,7 +39,9 @@ bool is_zero(std::string_view hex) {
 
 }  // namespace
 
-bool running_as_root() { return ::geteuid() == 0; }
+bool running_as_root() {
+  return ::geteuid() == 0;
+}
 
 bool has_capability(cap_value_t capability) {
   const CapState now(cap_get_proc());
@@ -56,14 +58,16 @@ Result<std::pair<Account, bool>> worker_account(const std::string& name) {
         found == nullptr)
       continue;
     if (entry.pw_uid == 0)
-      return fail(Errc::invalid_argument,
-                  fmt::format("proxy.user: the account \"{}\" is root; name an ordinary one", name));
+      return fail(
+          Errc::invalid_argument,
+          fmt::format("proxy.user: the account \"{}\" is root; name an ordinary one", name));
     return std::pair(Account{candidate, entry.pw_uid, entry.pw_gid}, candidate != name);
   }
-  return fail(Errc::not_found,
-              fmt::format("proxy.user: neither the account \"{}\" nor \"nobody\" exists; create it: "
-                          "useradd --system --no-create-home {}",
-                          name, name));
+  return fail(
+      Errc::not_found,
+      fmt::format("proxy.user: neither the account \"{}\" nor \"nobody\" exists; create it: "
+                  "useradd --system --no-create-home {}",
+                  name, name));
 }
 
 Result<void> keep_capabilities(const std::vector<cap_value_t>& kept) {
@@ -113,8 +117,8 @@ Result<void> become(const Account& account) {
 Result<void> verify_unprivileged(bool started_as_root) {
   for (const auto* set : {"CapPrm", "CapEff", "CapInh", "CapAmb"})
     if (!is_zero(status_line(set)))
-      return fail(Errc::permission, fmt::format("the worker still holds capabilities ({} is {})", set,
-                                                status_line(set)));
+      return fail(Errc::permission, fmt::format("the worker still holds capabilities ({} is {})",
+                                                set, status_line(set)));
   if (status_line("NoNewPrivs") != "1")
     return fail(Errc::permission, "the worker could still gain privileges (no_new_privs is off)");
   if (started_as_root && (::geteuid() == 0 || ::getuid() == 0))

@@ -1,8 +1,8 @@
 #include "gateway/process/proxy_threads.hpp"
 
-#include <algorithm>
-
 #include "gateway/base/runtime/log.hpp"
+
+#include <algorithm>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -19,7 +19,8 @@ constexpr auto beat_patience = 5s;
 
 ProxyThreads::ProxyThreads(std::uint32_t count,
                            const std::shared_ptr<const proxy::Runtime>& runtime) {
-  const auto ledger = std::make_shared<proxy::TunnelLedger>();  // limits hold for all loops together
+  const auto ledger =
+      std::make_shared<proxy::TunnelLedger>();  // limits hold for all loops together
   for (std::uint32_t i = 0; i < std::max(count, 1U); ++i) {
     auto& loop = *loops_.emplace_back(std::make_unique<Loop>());
     loop.server = std::make_unique<proxy::Server>(loop.io, runtime, ledger);
@@ -30,8 +31,10 @@ ProxyThreads::ProxyThreads(std::uint32_t count,
 }
 
 ProxyThreads::~ProxyThreads() {
-  for (auto& loop : loops_) loop->io.stop();
-  for (auto& loop : loops_) loop->thread.join();
+  for (auto& loop : loops_)
+    loop->io.stop();
+  for (auto& loop : loops_)
+    loop->thread.join();
 }
 
 void ProxyThreads::beat(Loop& loop) {
@@ -89,7 +92,8 @@ awaitable<void> ProxyThreads::drain(std::chrono::milliseconds patience) {
 
 proxy::StatsSnapshot ProxyThreads::snapshot() const {
   proxy::StatsSnapshot out;
-  for (const auto& loop : loops_) out += loop->server->snapshot();
+  for (const auto& loop : loops_)
+    out += loop->server->snapshot();
   return out;
 }
 

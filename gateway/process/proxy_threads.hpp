@@ -1,6 +1,9 @@
 #pragma once
-// The worker's event loops: one thread, one io_context, one proxy::Server each. Called from the worker's
-// main loop only; what goes to a loop is posted there.
+// The worker's event loops: one thread, one io_context, one proxy::Server each. Called from the
+// worker's main loop only; what goes to a loop is posted there.
+
+#include "gateway/base/runtime/asio.hpp"
+#include "proxy/edge/server.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -8,9 +11,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "gateway/base/runtime/asio.hpp"
-#include "proxy/edge/server.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 

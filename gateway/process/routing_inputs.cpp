@@ -20,7 +20,8 @@ std::vector<routing::TunnelLink> links_of(const Config& config,
     link.hub = status.hub;
     link.mtu = status.mtu;
     for (const auto& peer : status.peers) {
-      const auto settings = std::ranges::find(config.tunnel->peers, peer.name, &tunnel::PeerSettings::name);
+      const auto settings =
+          std::ranges::find(config.tunnel->peers, peer.name, &tunnel::PeerSettings::name);
       if (settings == config.tunnel->peers.end()) continue;
       routing::TunnelPeer view;
       view.name = peer.name;
@@ -64,7 +65,8 @@ std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
   const auto add = [&](const SocketAddress& bind, const std::vector<Prefix>& clients) {
     out.push_back({bind.port, clients});
   };
-  for (const auto& listener : config.proxy.listeners) add(listener.bind, config.proxy.clients);
+  for (const auto& listener : config.proxy.listeners)
+    add(listener.bind, config.proxy.clients);
   for (const auto& forward : config.forwards)
     add(forward.bind, forward.clients.value_or(config.proxy.clients));
   return out;
@@ -72,7 +74,9 @@ std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
 
 }  // namespace
 
-bool is_our_link(const IfName& name) { return name.str().starts_with(tunnel::device_prefix); }
+bool is_our_link(const IfName& name) {
+  return name.str().starts_with(tunnel::device_prefix);
+}
 
 Mark underlay_mark(const Config& config) {
   const Mark mark = config.routing ? config.routing->mark : routing::RoutingSettings().mark;

@@ -1,14 +1,14 @@
 #pragma once
-// From configuration and observed facts to what the routing plan is computed from. Pure: the one place
-// where the tunnel side's words become the routing side's.
-
-#include <vector>
+// From configuration and observed facts to what the routing plan is computed from. Pure: the one
+// place where the tunnel side's words become the routing side's.
 
 #include "gateway/base/exit.hpp"
 #include "gateway/config/config.hpp"
 #include "routing/core/facts.hpp"
 #include "routing/core/model.hpp"
 #include "tunnel/edge/manager.hpp"
+
+#include <vector>
 
 namespace oceanid::process {
 
@@ -20,7 +20,8 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
 // The mark on WireGuard's own packets (bit 4 inside routing.mark's mask); zero without routing.
 Mark underlay_mark(const Config& config);
 
-// Whether traffic of this family can go through the tunnel to `peer`: both ends have an address of it.
+// Whether traffic of this family can go through the tunnel to `peer`: both ends have an address of
+// it.
 bool carries(const Config& config, const std::string& peer, Family family);
 
 // Addresses of the node on links that are not ours: never a destination for strangers.

@@ -1,5 +1,13 @@
 #include "gateway/process/run.hpp"
 
+#include "gateway/base/runtime/log.hpp"
+#include "gateway/config/load.hpp"
+#include "gateway/process/launcher.hpp"
+#include "gateway/process/logging.hpp"
+#include "gateway/process/netd.hpp"
+#include "gateway/process/privilege.hpp"
+#include "gateway/process/state_files.hpp"
+
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -10,14 +18,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-
-#include "gateway/base/runtime/log.hpp"
-#include "gateway/config/load.hpp"
-#include "gateway/process/launcher.hpp"
-#include "gateway/process/logging.hpp"
-#include "gateway/process/netd.hpp"
-#include "gateway/process/privilege.hpp"
-#include "gateway/process/state_files.hpp"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -40,9 +40,10 @@ Result<void> give_up_power(const Config& config) {
   std::vector<cap_value_t> kept;
   if (needs_privileges(config)) {
     if (!has_capability(CAP_NET_ADMIN) || !has_capability(CAP_NET_RAW))
-      return fail(Errc::permission,
-                  "tunnel, routing and serve_exit need CAP_NET_ADMIN and CAP_NET_RAW: run as root, or "
-                  "grant them (systemd: CapabilityBoundingSet=, Kubernetes: capabilities.add)");
+      return fail(
+          Errc::permission,
+          "tunnel, routing and serve_exit need CAP_NET_ADMIN and CAP_NET_RAW: run as root, or "
+          "grant them (systemd: CapabilityBoundingSet=, Kubernetes: capabilities.add)");
     kept = {CAP_NET_ADMIN, CAP_NET_RAW};
   }
   return keep_capabilities(kept);
@@ -66,7 +67,8 @@ Result<UniqueFd> inherited_or_new_launcher() {
 std::string own_program() {
   std::array<char, 4096> path{};
   const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
-  return n > 0 ? std::string(path.data(), static_cast<std::size_t>(n)) : std::string("/proc/self/exe");
+  return n > 0 ? std::string(path.data(), static_cast<std::size_t>(n))
+               : std::string("/proc/self/exe");
 }
 
 // The binary on disk takes over with our listening sockets (LISTEN_FDS from descriptor 3 on).
@@ -80,7 +82,8 @@ int become_new_binary(const std::string& program, const ListenerSet& listeners, 
     names += (names.empty() ? "" : ":") + store_name(key);
   }
   int next = STDERR_FILENO + 1;
-  for (const int fd : moved) ::dup2(fd, next++);  // dup2 leaves close-on-exec off
+  for (const int fd : moved)
+    ::dup2(fd, next++);  // dup2 leaves close-on-exec off
   ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   ::setenv("LISTEN_FDS", std::to_string(moved.size()).c_str(), 1);
   ::setenv("LISTEN_FDNAMES", names.c_str(), 1);
@@ -96,7 +99,9 @@ int become_new_binary(const std::string& program, const ListenerSet& listeners, 
 
 }  // namespace
 
-const char* version() { return OCEANID_VERSION; }
+const char* version() {
+  return OCEANID_VERSION;
+}
 
 int run_gateway(const std::string& config_file) {
   std::signal(SIGPIPE, SIG_IGN);
@@ -108,8 +113,8 @@ int run_gateway(const std::string& config_file) {
   raise_descriptor_limit();
   const std::string program = own_program();
 
-  // In this order: the launcher, which must not hold a socket; the sockets of a former life and new ones;
-  // then the power goes.
+  // In this order: the launcher, which must not hold a socket; the sockets of a former life and new
+  // ones; then the power goes.
   ListenerSet listeners;
   listeners.adopt_inherited();
   auto launcher = inherited_or_new_launcher();

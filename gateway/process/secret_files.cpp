@@ -1,8 +1,8 @@
 #include "gateway/process/secret_files.hpp"
 
-#include <algorithm>
-
 #include "gateway/ipc/channel.hpp"
+
+#include <algorithm>
 
 #include <fcntl.h>
 

@@ -1,13 +1,13 @@
 #pragma once
-// Files that only root can read and the worker needs (certificates, keys, users): opened here, by netd,
-// and handed over as sealed memfds, so that the worker has no file system rights to lose.
-
-#include <string>
-#include <vector>
+// Files that only root can read and the worker needs (certificates, keys, users): opened here, by
+// netd, and handed over as sealed memfds, so that the worker has no file system rights to lose.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
 #include "gateway/config/config.hpp"
+
+#include <string>
+#include <vector>
 
 namespace oceanid::process {
 

@@ -1,7 +1,7 @@
 #pragma once
-// What systemd (or anything with its protocol) is told: ready, reloading, stopping, one status line, and
-// the listening sockets to keep while we are away (sd_notify(3), file descriptor store). Without
-// NOTIFY_SOCKET every call does nothing.
+// What systemd (or anything with its protocol) is told: ready, reloading, stopping, one status
+// line, and the listening sockets to keep while we are away (sd_notify(3), file descriptor store).
+// Without NOTIFY_SOCKET every call does nothing.
 
 #include <string>
 #include <string_view>

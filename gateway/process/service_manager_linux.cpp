@@ -1,3 +1,4 @@
+#include "gateway/base/runtime/unique_fd.hpp"
 #include "gateway/process/service_manager.hpp"
 
 #include <array>
@@ -7,8 +8,6 @@
 #include <ctime>
 
 #include <fmt/format.h>
-
-#include "gateway/base/runtime/unique_fd.hpp"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,9 +31,13 @@ void ServiceManager::reloading() const {
   send(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1'000'000 + now.tv_nsec / 1000));
 }
 
-void ServiceManager::stopping() const { send("STOPPING=1"); }
+void ServiceManager::stopping() const {
+  send("STOPPING=1");
+}
 
-void ServiceManager::status(std::string_view text) const { send(fmt::format("STATUS={}", text)); }
+void ServiceManager::status(std::string_view text) const {
+  send(fmt::format("STATUS={}", text));
+}
 
 void ServiceManager::store(int fd, const std::string& name) const {
   send(fmt::format("FDSTORE=1\nFDNAME={}", name), fd);

@@ -1,12 +1,12 @@
 #include "gateway/process/state_files.hpp"
 
+#include "gateway/base/runtime/log.hpp"
+
 #include <array>
 #include <cstdint>
 #include <filesystem>
 
 #include <fmt/format.h>
-
-#include "gateway/base/runtime/log.hpp"
 
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -29,8 +29,7 @@ std::string random_uuid() {
 }
 
 bool is_uuid(const std::string& text) {
-  return text.size() == 36 &&
-         text.find_first_not_of("0123456789abcdef-") == std::string::npos;
+  return text.size() == 36 && text.find_first_not_of("0123456789abcdef-") == std::string::npos;
 }
 
 }  // namespace
@@ -74,9 +73,10 @@ Result<void> check_reloadable(const Config& now, const Config& next, bool privil
   if (now.proxy.workers != next.proxy.workers) return needs_restart("proxy.workers");
   if (now.proxy.user != next.proxy.user) return needs_restart("proxy.user");
   if (needs_privileges(next) && !privileged)
-    return fail(Errc::permission,
-                "tunnel, routing and serve_exit need NET_ADMIN, which this gateway gave up (or never "
-                "had) because it started without them; restart it");
+    return fail(
+        Errc::permission,
+        "tunnel, routing and serve_exit need NET_ADMIN, which this gateway gave up (or never "
+        "had) because it started without them; restart it");
   if (now.tunnel && next.tunnel && now.tunnel->backend != next.tunnel->backend)
     return needs_restart("tunnel.backend");
   return {};

@@ -1,11 +1,11 @@
 #pragma once
 // What netd keeps on disk below state_dir, and the folders themselves.
 
-#include <string>
-
 #include "gateway/base/error.hpp"
 #include "gateway/config/config.hpp"
 #include "tunnel/edge/state_file.hpp"
+
+#include <string>
 
 #include <sys/types.h>
 
@@ -16,11 +16,12 @@ using tunnel::write_file_atomically;
 // Creates the folder and its parents; an existing one is left as it is.
 Result<void> ensure_folder(const std::string& path, mode_t mode);
 
-// A UUID that stays the same over restarts (cloudflared's connectorId). When it cannot be kept, a fresh
-// one for this process's life, with a warning.
+// A UUID that stays the same over restarts (cloudflared's connectorId). When it cannot be kept, a
+// fresh one for this process's life, with a warning.
 std::string load_or_create_connector_id(const std::string& state_dir);
 
-// Why `next` cannot replace `now` without a restart; ok when it can. `privileged`: netd kept NET_ADMIN.
+// Why `next` cannot replace `now` without a restart; ok when it can. `privileged`: netd kept
+// NET_ADMIN.
 Result<void> check_reloadable(const Config& now, const Config& next, bool privileged);
 
 bool needs_privileges(const Config& config);

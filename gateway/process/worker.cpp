@@ -1,15 +1,9 @@
 #include "gateway/process/worker.hpp"
 
-#include <algorithm>
-#include <map>
-#include <set>
-
-#include <fmt/format.h>
-
 #include "gateway/admin/server.hpp"
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/task_group.hpp"
-#include "gateway/config/parse.hpp"
+#include "gateway/config/load.hpp"
 #include "gateway/ipc/channel.hpp"
 #include "gateway/ipc/messages.hpp"
 #include "gateway/ipc/snapshot.hpp"
@@ -19,6 +13,15 @@
 #include "gateway/process/privilege.hpp"
 #include "gateway/process/proxy_threads.hpp"
 
+#include <algorithm>
+#include <csignal>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <sys/prctl.h>
+#include <unistd.h>
 
 namespace oceanid::process {
 namespace {
@@ -149,7 +152,8 @@ class Worker {
     for (const auto& key : in_use_)
       if (!keep.contains(key)) gone.push_back(key);
     threads_->close_listeners(gone);
-    for (const auto& key : gone) in_use_.erase(key);
+    for (const auto& key : gone)
+      in_use_.erase(key);
     std::map<std::uint32_t, std::vector<proxy::ListenSocket>> fresh;
     for (auto& [key, entry] : waiting_) {
       auto& [tag, fd] = entry;
@@ -165,7 +169,8 @@ class Worker {
       in_use_.insert(key);
     }
     waiting_.clear();
-    for (auto& [core, sockets] : fresh) threads_->adopt(core, std::move(sockets));
+    for (auto& [core, sockets] : fresh)
+      threads_->adopt(core, std::move(sockets));
   }
 
   std::optional<proxy::ListenSocket> listen_socket(const ipc::ListenerTag& tag, int fd) const {
@@ -201,7 +206,8 @@ class Worker {
       const auto stats = threads_->snapshot();
       ipc::Counters counters;
       counters.tunnels_open = stats.tunnels_open;
-      for (const auto& entry : stats.requests) counters.requests += entry.second;
+      for (const auto& entry : stats.requests)
+        counters.requests += entry.second;
       counters.bytes_up = stats.bytes_up;
       counters.bytes_down = stats.bytes_down;
       send(ipc::counters_frame, boost::json::value_from(counters));
@@ -256,6 +262,8 @@ class Worker {
 }  // namespace
 
 int worker_main(UniqueFd channel, bool started_as_root) {
+  ::prctl(PR_SET_NAME, "oceanid-worker");
+  std::signal(SIGPIPE, SIG_IGN);
   if (auto verified = verify_unprivileged(started_as_root); !verified) {
     log::error("gateway", "refusing to run", {{"error", verified.error().what}});
     return 1;

@@ -1,8 +1,8 @@
 #pragma once
-// The worker: the unprivileged process that owns every socket a stranger can reach. One main loop (netd's
-// channel, admin endpoint, endpoint names) and one thread with its own loop per core for proxy and
-// forwards. It ends when netd tells it to drain or disappears: accepted work is finished first, within
-// `timeouts.drain`.
+// The worker: the unprivileged process that owns every socket a stranger can reach. One main loop
+// (netd's channel, admin endpoint, endpoint names) and one thread with its own loop per core for
+// proxy and forwards. It ends when netd tells it to drain or disappears: accepted work is finished
+// first, within `timeouts.drain`.
 
 #include "gateway/base/runtime/unique_fd.hpp"
 

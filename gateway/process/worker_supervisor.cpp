@@ -1,8 +1,8 @@
 #include "gateway/process/worker_supervisor.hpp"
 
-#include <algorithm>
-
 #include "gateway/base/runtime/log.hpp"
+
+#include <algorithm>
 
 #include <fcntl.h>
 
@@ -15,9 +15,13 @@ constexpr auto longest_backoff = 5s;
 constexpr auto settled_after = 10s;  // a worker that lived this long starts a new count
 
 // Holds the channel while its writer runs: a replaced worker's channel must outlive its last wait.
-awaitable<void> write_for(std::shared_ptr<ipc::Channel> channel) { co_await channel->write_loop(); }
+awaitable<void> write_for(std::shared_ptr<ipc::Channel> channel) {
+  co_await channel->write_loop();
+}
 
-UniqueFd duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+UniqueFd duplicate(int fd) {
+  return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
 
 }  // namespace
 
@@ -76,8 +80,9 @@ awaitable<void> WorkerSupervisor::launcher_messages() {
     auto frame = co_await launcher_.receive();
     if (!frame) {
       if (!draining_)
-        log::error("gateway", "the launcher is gone: a worker that ends cannot be replaced; restart "
-                              "the gateway",
+        log::error("gateway",
+                   "the launcher is gone: a worker that ends cannot be replaced; restart "
+                   "the gateway",
                    {{"error", frame.error().what}});
       co_return;
     }
@@ -166,7 +171,8 @@ bool WorkerSupervisor::send_configuration(ipc::Channel& channel) {
   auto text = ipc::make_memfd("oceanid-configuration", configuration_.text);
   if (!text) return false;
   frame.fds.push_back(std::move(*text));
-  for (const auto& file : configuration_.files) frame.fds.push_back(duplicate(file.get()));
+  for (const auto& file : configuration_.files)
+    frame.fds.push_back(duplicate(file.get()));
   return channel.send(std::move(frame)).has_value();
 }
 

@@ -1,15 +1,8 @@
 #pragma once
-// netd's hold on its worker: asks the launcher for one, hands it listening sockets, configuration, exit
-// states and snapshots, and starts the next one when it ends (at once the first time, then with backoff
-// up to 5 s). The listening sockets stay open here, so nobody is refused in between.
+// netd's hold on its worker: asks the launcher for one, hands it listening sockets, configuration,
+// exit states and snapshots, and starts the next one when it ends (at once the first time, then
+// with backoff up to 5 s). The listening sockets stay open here, so nobody is refused in between.
 // Lives on netd's event loop.
-
-#include <chrono>
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
 
 #include "gateway/base/exit.hpp"
 #include "gateway/base/runtime/task_group.hpp"
@@ -19,15 +12,22 @@
 #include "gateway/process/launcher.hpp"
 #include "gateway/process/listeners.hpp"
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace oceanid::process {
 
 // Everything that a worker needs to serve one configuration; kept for the worker's successors.
 struct WorkerConfiguration {
   ipc::Configure message;
-  std::string text;                       // the YAML
+  std::string text;  // the YAML
   std::string user;
   std::vector<WantedListener> listeners;
-  std::vector<UniqueFd> files;            // in the order of message.files
+  std::vector<UniqueFd> files;  // in the order of message.files
 };
 
 class WorkerSupervisor {
@@ -74,7 +74,8 @@ class WorkerSupervisor {
   WorkerConfiguration configuration_;
   boost::json::value exits_;
   boost::json::value names_;
-  std::shared_ptr<ipc::Channel> worker_;  // shared with the running serve(), which may outlive a replace
+  std::shared_ptr<ipc::Channel>
+      worker_;  // shared with the running serve(), which may outlive a replace
   std::int64_t worker_pid_ = 0;
   std::string last_exit_;
   bool ready_ = false;

@@ -1,13 +1,13 @@
 #include "gateway/base/runtime/log.hpp"
 
+#include "gateway/base/json_text.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <memory>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-
-#include "gateway/base/json_text.hpp"
 
 namespace oceanid::log {
 namespace {
@@ -34,10 +34,14 @@ State& state() {
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::debug: return "debug";
-    case Level::info: return "info";
-    case Level::warn: return "warn";
-    case Level::error: return "error";
+    case Level::debug:
+      return "debug";
+    case Level::info:
+      return "info";
+    case Level::warn:
+      return "warn";
+    case Level::error:
+      return "error";
   }
   return "error";
 }
@@ -79,8 +83,8 @@ void write(Level level, std::string_view area, std::string_view message,
     }
     line += '}';
   } else {
-    line = fmt::format("{} {:<5} {}/{}: {}", format_utc(now_milliseconds()), name_of(level), s.process,
-                       area, message);
+    line = fmt::format("{} {:<5} {}/{}: {}", format_utc(now_milliseconds()), name_of(level),
+                       s.process, area, message);
     for (const Field& field : fields) {
       line += ' ';
       line += field.key;
@@ -94,6 +98,8 @@ void write(Level level, std::string_view area, std::string_view message,
   s.logger->info(line);
 }
 
-void raw(std::string_view line) { state().logger->info(line); }
+void raw(std::string_view line) {
+  state().logger->info(line);
+}
 
 }  // namespace oceanid::log

@@ -1,8 +1,9 @@
 #pragma once
-// Structured log lines on standard error, one per event: `text` for a terminal, `json` for a collector.
-// Levels: error = an operator must act; warn = something is wrong and handled; info = start, stop and
-// state changes; debug = for us. Nothing that a stranger can trigger per byte is logged above debug.
-// Thread-safe (spdlog's sink holds the one lock). Never pass keys, passwords or payload.
+// Structured log lines on standard error, one per event: `text` for a terminal, `json` for a
+// collector. Levels: error = an operator must act; warn = something is wrong and handled; info =
+// start, stop and state changes; debug = for us. Nothing that a stranger can trigger per byte is
+// logged above debug. Thread-safe (spdlog's sink holds the one lock). Never pass keys, passwords or
+// payload.
 
 #include <cstdint>
 #include <initializer_list>

@@ -1,5 +1,7 @@
 #include "gateway/base/runtime/task_group.hpp"
 
+#include "gateway/base/runtime/log.hpp"
+
 #include <cstdlib>
 #include <exception>
 #include <iterator>
@@ -8,8 +10,6 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/system/system_error.hpp>
-
-#include "gateway/base/runtime/log.hpp"
 
 namespace oceanid {
 

@@ -1,13 +1,13 @@
 #pragma once
-// Structured lifetime for coroutines. Problem: a detached coroutine outlives the objects it refers to.
-// Every owner that starts coroutines has one TaskGroup; `stop()` refuses new tasks, cancels those that
-// run and returns when the last has ended. The destructor asserts that none is left.
+// Structured lifetime for coroutines. Problem: a detached coroutine outlives the objects it refers
+// to. Every owner that starts coroutines has one TaskGroup; `stop()` refuses new tasks, cancels
+// those that run and returns when the last has ended. The destructor asserts that none is left.
 // Belongs to one thread (its executor's). After Seastar's gate and abort_source.
+
+#include "gateway/base/runtime/asio.hpp"
 
 #include <cstddef>
 #include <list>
-
-#include "gateway/base/runtime/asio.hpp"
 
 #include <boost/asio/cancellation_signal.hpp>
 
@@ -23,9 +23,9 @@ class TaskGroup {
   // Starts the task; drops it unstarted when the group is stopping. An exception other than
   // cancellation is logged with `name` and ends only that task.
   void spawn(const char* name, awaitable<void> task);
-  void cancel();             // asks every running task to end
-  awaitable<void> stop();    // refuse, cancel, join
-  awaitable<void> join();    // refuse and wait, without cancelling
+  void cancel();           // asks every running task to end
+  awaitable<void> stop();  // refuse, cancel, join
+  awaitable<void> join();  // refuse and wait, without cancelling
   std::size_t size() const { return running_.size(); }
 
  private:

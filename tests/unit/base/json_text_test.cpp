@@ -15,13 +15,17 @@ TEST(JsonText, EscapesWhatWouldBreakALine) {
   EXPECT_EQ(quoted("a\"b\\c\nd\x01"), "\"a\\\"b\\\\c\\u000ad\\u0001\"");
 }
 
-TEST(JsonText, KeepsValidUtf8) { EXPECT_EQ(quoted("Grüße €"), "\"Grüße €\""); }
+TEST(JsonText, KeepsValidUtf8) {
+  EXPECT_EQ(quoted("Grüße €"), "\"Grüße €\"");
+}
 
 TEST(JsonText, ReplacesWhatIsNotUtf8) {
-  EXPECT_EQ(quoted("a\xff" "b"), "\"a\\ufffdb\"");
-  EXPECT_EQ(quoted("\xc0\xaf"), "\"\\ufffd\\ufffd\"");               // overlong
-  EXPECT_EQ(quoted("\xed\xa0\x80"), "\"\\ufffd\\ufffd\\ufffd\"");    // a surrogate
-  EXPECT_EQ(quoted("\xe2\x82"), "\"\\ufffd\\ufffd\"");               // cut off
+  EXPECT_EQ(quoted("a\xff"
+                   "b"),
+            "\"a\\ufffdb\"");
+  EXPECT_EQ(quoted("\xc0\xaf"), "\"\\ufffd\\ufffd\"");             // overlong
+  EXPECT_EQ(quoted("\xed\xa0\x80"), "\"\\ufffd\\ufffd\\ufffd\"");  // a surrogate
+  EXPECT_EQ(quoted("\xe2\x82"), "\"\\ufffd\\ufffd\"");             // cut off
 }
 
 TEST(JsonText, WritesTimeInUtcWithMilliseconds) {

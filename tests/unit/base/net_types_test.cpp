@@ -7,8 +7,8 @@ namespace {
 
 TEST(IpAddress, ParsesOnlyCanonicalDottedQuads) {
   EXPECT_TRUE(IpAddress::parse("192.0.2.1"));
-  for (const auto* bad : {"", "192.0.2", "192.0.2.01", "0x7f.0.0.1", "192.0.2.256", "1.2.3.4 ", "1.2.3.4.5",
-                          "fe80::1%eth0", "[::1]", "::g"})
+  for (const auto* bad : {"", "192.0.2", "192.0.2.01", "0x7f.0.0.1", "192.0.2.256", "1.2.3.4 ",
+                          "1.2.3.4.5", "fe80::1%eth0", "[::1]", "::g"})
     EXPECT_FALSE(IpAddress::parse(bad)) << bad;
 }
 
@@ -35,7 +35,8 @@ TEST(Prefix, ReadsABareAddressAsAHost) {
 }
 
 TEST(Prefix, RefusesBadLengths) {
-  for (const auto* bad : {"10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/-1", "::/129", "10.0.0.0/8/8"})
+  for (const auto* bad :
+       {"10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/-1", "::/129", "10.0.0.0/8/8"})
     EXPECT_FALSE(Prefix::parse(bad)) << bad;
 }
 
@@ -60,8 +61,8 @@ TEST(Prefix, OverlapsInBothDirections) {
 TEST(HostPort, NeedsBothParts) {
   EXPECT_EQ(HostPort::parse("db.example:5432")->to_string(), "db.example:5432");
   EXPECT_EQ(HostPort::parse("[2001:db8::1]:80")->to_string(), "[2001:db8::1]:80");
-  for (const auto* bad : {"db.example", "db.example:", ":80", "db:0", "db:65536", "db:080", "::1:80", "[::1]",
-                          "[192.0.2.1]:80", "a b:80", "[::1]80"})
+  for (const auto* bad : {"db.example", "db.example:", ":80", "db:0", "db:65536", "db:080",
+                          "::1:80", "[::1]", "[192.0.2.1]:80", "a b:80", "[::1]80"})
     EXPECT_FALSE(HostPort::parse(bad)) << bad;
 }
 

@@ -1,0 +1,102 @@
+#include "gateway/admin/handlers.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace oceanid::admin {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+ipc::ExitView exit_view(std::string name, bool up, bool current) {
+  ipc::ExitView out;
+  out.name = std::move(name);
+  out.state = up ? "up" : "down";
+  out.current = current;
+  out.reason = up ? "answers" : "no answer for 600 ms";
+  return out;
+}
+
+View healthy() {
+  View view;
+  view.accepting = true;
+  view.loops_beat = true;
+  view.gateway.connector_id = "11111111-2222-4333-8444-555555555555";
+  view.gateway.exits = {exit_view("tethys", true, true), exit_view("meliae", true, false)};
+  return view;
+}
+
+TEST(Admin, LivenessDependsOnTheLoopsAlone) {
+  View view = healthy();
+  view.gateway.exits = {exit_view("tethys", false, false)};
+  view.accepting = false;
+  EXPECT_EQ(handle("GET", "/livez", view).status, 200U);
+  view.loops_beat = false;
+  EXPECT_EQ(handle("GET", "/livez", view).status, 503U);
+}
+
+TEST(Admin, ReadinessDoesNotDependOnExitsButNamesThem) {
+  View view = healthy();
+  view.gateway.exits = {exit_view("tethys", false, false)};
+  const auto ready = handle("GET", "/readyz", view);
+  EXPECT_EQ(ready.status, 200U);
+  EXPECT_THAT(ready.body, HasSubstr("tethys is down (no answer for 600 ms)"));
+  view.accepting = false;
+  EXPECT_EQ(handle("GET", "/readyz", view).status, 503U);
+}
+
+TEST(Admin, ReadyCountsOnlyProvenPaths) {
+  View view = healthy();
+  EXPECT_EQ(handle("GET", "/ready", view).body,
+            "{\"status\":200,\"readyConnections\":2,"
+            "\"connectorId\":\"11111111-2222-4333-8444-555555555555\"}\n");
+  view.gateway.exits = {exit_view("tethys", false, false)};
+  const auto none = handle("GET", "/ready", view);
+  EXPECT_EQ(none.status, 503U);
+  EXPECT_THAT(none.body, HasSubstr("\"readyConnections\":0"));
+}
+
+TEST(Admin, IsReadOnly) {
+  EXPECT_EQ(handle("POST", "/livez", healthy()).status, 405U);
+  EXPECT_EQ(handle("GET", "/nothing", healthy()).status, 404U);
+  EXPECT_EQ(handle("GET", "/livez?verbose=1", healthy()).status, 200U);
+}
+
+TEST(Admin, MetricsCarryTheContractsNames) {
+  View view = healthy();
+  view.proxy.requests[{"ok", "default"}] = 7;
+  view.proxy.bytes_up = 10;
+  view.proxy.guard_denied["link-local"] = 2;
+  view.proxy.forward_open["warehouse"] = 3;
+  view.proxy.connect_seconds.observe(0.003);
+  const std::string text = metrics_text(view);
+  for (const auto* line :
+       {"oceanid_proxy_requests_total{outcome=\"ok\",role=\"default\"} 7",
+        "oceanid_proxy_tunnels_open 0", "oceanid_proxy_bytes_total{direction=\"up\"} 10",
+        "oceanid_proxy_guard_denied_total{range=\"link-local\"} 2",
+        "oceanid_forward_connections_open{forward=\"warehouse\"} 3",
+        "oceanid_exit_state{exit=\"tethys\",state=\"up\"} 1",
+        "oceanid_exit_current{exit=\"meliae\"} 0", "oceanid_proxy_connect_seconds_count 1",
+        "oceanid_proxy_connect_seconds_bucket{le=\"0.005\"} 1",
+        "oceanid_proxy_connect_seconds_bucket{le=\"0.0025\"} 0",
+        "oceanid_routing_leaks_blocked_total 0", "oceanid_worker_restarts_total 0"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
+TEST(Diagnose, SaysInOneSentenceWhatCarriesTrafficOrWhatBroke) {
+  ipc::GatewaySnapshot gateway;
+  EXPECT_EQ(diagnose(gateway),
+            "No exits configured: connections leave by this node's own address.");
+  gateway.exits = {exit_view("tethys", true, true), exit_view("meliae", true, false)};
+  EXPECT_EQ(diagnose(gateway), "Traffic leaves by tethys.");
+  gateway.exits = {exit_view("tethys", false, false), exit_view("meliae", true, true)};
+  EXPECT_EQ(diagnose(gateway), "Traffic leaves by meliae; tethys is down (no answer for 600 ms).");
+  gateway.exits = {exit_view("tethys", false, false), exit_view("meliae", false, false)};
+  EXPECT_THAT(diagnose(gateway), HasSubstr("No exit carries traffic, nothing leaves"));
+  gateway.routing.error = "nft is missing";
+  EXPECT_EQ(diagnose(gateway), "Routing is not in force: nft is missing");
+}
+
+}  // namespace
+}  // namespace oceanid::admin

@@ -1,0 +1,130 @@
+#include "gateway/ipc/channel.hpp"
+
+#include "gateway/base/runtime/task_group.hpp"
+#include "gateway/ipc/snapshot.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+namespace oceanid::ipc {
+namespace {
+
+struct Pair {
+  asio::io_context io{1};
+  std::unique_ptr<Channel> left;
+  std::unique_ptr<Channel> right;
+  UniqueFd raw;  // a duplicate of the left end, to write what Channel would not
+  TaskGroup tasks{io.get_executor()};
+
+  Pair() {
+    auto ends = make_socketpair().value();
+    raw = UniqueFd(::fcntl(ends.first.get(), F_DUPFD_CLOEXEC, 0));
+    left = std::make_unique<Channel>(io.get_executor(), std::move(ends.first));
+    right = std::make_unique<Channel>(io.get_executor(), std::move(ends.second));
+  }
+  Result<Frame> receive() {
+    std::optional<Result<Frame>> out;
+    tasks.spawn("receive", keep(*right, out));
+    io.restart();
+    io.run();
+    return out ? std::move(*out) : fail(Errc::timeout, "nothing arrived");
+  }
+  static awaitable<void> keep(Channel& channel, std::optional<Result<Frame>>& out) {
+    out.emplace(co_await channel.receive());
+  }
+};
+
+Frame frame_of(std::string type, boost::json::value body = nullptr) {
+  Frame frame;
+  frame.type = std::move(type);
+  frame.body = std::move(body);
+  return frame;
+}
+
+TEST(Channel, CarriesTypeBodyAndDescriptors) {
+  Pair pair;
+  Frame frame = frame_of("hello", {{"a", 1}});
+  frame.fds.push_back(make_memfd("test", "inside").value());
+  ASSERT_TRUE(pair.left->send(std::move(frame)));
+  auto received = pair.receive();
+  ASSERT_TRUE(received) << received.error().what;
+  EXPECT_EQ(received->type, "hello");
+  EXPECT_EQ(received->body, (boost::json::value{{"a", 1}}));
+  ASSERT_EQ(received->fds.size(), 1U);
+  EXPECT_EQ(read_fd(received->fds[0].get(), 100).value(), "inside");
+}
+
+TEST(Channel, MovesALargeBodyThroughAMemfd) {
+  Pair pair;
+  const std::string large(1'000'000, 'x');
+  Frame frame = frame_of("large", boost::json::value(large));
+  frame.fds.push_back(make_memfd("test", "beside").value());
+  ASSERT_TRUE(pair.left->send(std::move(frame)));
+  auto received = pair.receive();
+  ASSERT_TRUE(received) << received.error().what;
+  EXPECT_EQ(received->body.get_string(), large);
+  ASSERT_EQ(received->fds.size(), 1U);
+  EXPECT_EQ(read_fd(received->fds[0].get(), 100).value(), "beside");
+}
+
+TEST(Channel, SaysClosedWhenTheOtherSideIsGone) {
+  Pair pair;
+  pair.left.reset();
+  pair.raw.reset();
+  auto received = pair.receive();
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error().code, Errc::closed);
+}
+
+TEST(Channel, RefusesWhatIsNoFrame) {
+  for (const std::string bad :
+       {"", "{", "[]", "{\"type\":7}", "{\"body\":{}}", "{\"type\":\"x\",\"memfd\":true}"}) {
+    Pair pair;
+    if (bad.empty()) continue;  // an empty datagram reads as the end, which is tested above
+    ASSERT_EQ(::send(pair.raw.get(), bad.data(), bad.size(), 0), static_cast<ssize_t>(bad.size()));
+    auto received = pair.receive();
+    ASSERT_FALSE(received) << bad;
+    EXPECT_EQ(received.error().code, Errc::protocol) << bad;
+  }
+}
+
+TEST(Channel, TellsASenderThatThePeerDoesNotRead) {
+  Pair pair;
+  Result<void> sent = {};
+  std::size_t count = 0;
+  while (sent && count < 100'000) {
+    sent = pair.left->send(frame_of("flood", boost::json::value(std::string(1000, 'x'))));
+    ++count;
+  }
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code, Errc::limit);
+  EXPECT_GT(count, max_queued_frames);
+}
+
+TEST(Messages, SurviveTheirJsonForm) {
+  GatewaySnapshot snapshot;
+  snapshot.node = "styx";
+  snapshot.exits.push_back({.name = "tethys",
+                            .kind = "tunnel",
+                            .state = "up",
+                            .current = true,
+                            .device = "oc-tethys",
+                            .addresses = {IpAddress::parse("203.0.113.10").value()},
+                            .reason = "answers",
+                            .rtt_seconds = 0.0125});
+  const auto back = decode<GatewaySnapshot>(boost::json::value_from(snapshot), "snapshot");
+  ASSERT_TRUE(back);
+  EXPECT_EQ(boost::json::value_from(*back), boost::json::value_from(snapshot));
+}
+
+TEST(Messages, FromAWorkerAreValidated) {
+  const boost::json::value bad = {{"name", "x.example"}, {"addresses", {"not an address"}}};
+  EXPECT_FALSE(decode<Resolved>(bad, "resolved"));
+  EXPECT_FALSE(decode<Resolved>(boost::json::value{{"name", 7}}, "resolved"));
+  EXPECT_FALSE(decode<Counters>(boost::json::value{{"tunnels_open", -1}}, "counters"));
+}
+
+}  // namespace
+}  // namespace oceanid::ipc

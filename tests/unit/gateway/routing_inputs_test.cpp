@@ -1,0 +1,106 @@
+#include "gateway/process/routing_inputs.hpp"
+
+#include <gtest/gtest.h>
+
+namespace oceanid::process {
+namespace {
+
+IpAddress ip(const char* text) {
+  return IpAddress::parse(text).value();
+}
+Prefix net(const char* text) {
+  return Prefix::parse(text).value();
+}
+IfName dev(const char* text) {
+  return IfName::parse(text).value();
+}
+
+routing::LinkFacts link(const char* name, const char* address, unsigned length,
+                        const char* network) {
+  routing::LinkFacts out;
+  out.name = dev(name);
+  out.up = true;
+  out.carrier = true;
+  routing::AddressFacts facts;
+  facts.local = {ip(address), length};
+  facts.network = net(network);
+  out.addresses.push_back(facts);
+  return out;
+}
+
+struct Scene {
+  Config config;
+  routing::HostFacts facts;
+  Scene() {
+    config.routing.emplace();
+    config.routing->sources = {net("10.42.0.0/24")};
+    config.routing->interfaces = {dev("cni0")};
+    config.serve_exit.emplace();
+    config.serve_exit->uplink = dev("eth0");
+    config.tunnel.emplace();
+    config.tunnel->addresses = {ip("10.99.0.1")};
+    tunnel::PeerSettings peer;
+    peer.name = "meliae";
+    peer.addresses = {ip("10.99.0.2")};
+    peer.networks = {net("10.42.2.0/24")};
+    config.tunnel->peers.push_back(peer);
+    ExitSettings self;
+    self.name = "tethys";
+    self.self = true;
+    ExitSettings other;
+    other.name = "meliae";
+    other.peer = "meliae";
+    config.exits = {self, other};
+    facts.links = {link("eth0", "203.0.113.10", 28, "203.0.113.0/28"),
+                   link("cni0", "10.42.0.1", 24, "10.42.0.0/24"),
+                   link("oc-hub", "10.99.0.1", 32, "10.99.0.1/32")};
+    routing::DefaultRoute route;
+    route.device = dev("eth0");
+    route.gateway = ip("203.0.113.1");
+    facts.defaults = {route};
+  }
+};
+
+TEST(RoutingInputs, TakeTheSelfExitsNextHopFromTheMainTable) {
+  const Scene scene;
+  const auto inputs = routing_inputs(scene.config, scene.facts, {}, {}, {});
+  ASSERT_EQ(inputs.exits.size(), 2U);
+  EXPECT_TRUE(inputs.exits[0].self);
+  EXPECT_EQ(inputs.exits[0].gateway4, ip("203.0.113.1"));
+  EXPECT_EQ(inputs.exits[1].device, dev("oc-meliae"));
+  EXPECT_TRUE(inputs.exits[1].tunnel);
+  EXPECT_EQ(inputs.uplink_source4, ip("203.0.113.10"));
+}
+
+TEST(RoutingInputs, CountOnlyTheUnderlayAsOnLink) {
+  const Scene scene;
+  const auto inputs = routing_inputs(scene.config, scene.facts, {}, {}, {});
+  EXPECT_EQ(inputs.on_link, std::vector<Prefix>{net("203.0.113.0/28")});
+}
+
+TEST(RoutingInputs, LocalAddressesLeaveOutOurOwnLinks) {
+  const Scene scene;
+  EXPECT_EQ(local_addresses_of(scene.facts),
+            (std::vector<IpAddress>{ip("203.0.113.10"), ip("10.42.0.1")}));
+}
+
+TEST(RoutingInputs, ATunnelCarriesAFamilyOnlyWhenBothEndsHaveIt) {
+  Scene scene;
+  EXPECT_TRUE(carries(scene.config, "meliae", Family::v4));
+  EXPECT_FALSE(carries(scene.config, "meliae", Family::v6));
+  scene.config.tunnel->addresses.push_back(ip("fd99::1"));
+  EXPECT_FALSE(carries(scene.config, "meliae", Family::v6));
+  scene.config.tunnel->peers[0].addresses.push_back(ip("fd99::2"));
+  EXPECT_TRUE(carries(scene.config, "meliae", Family::v6));
+  EXPECT_FALSE(carries(scene.config, "unknown", Family::v4));
+}
+
+TEST(RoutingInputs, TheUnderlayMarkIsBitFourOfTheMask) {
+  Scene scene;
+  EXPECT_EQ(underlay_mark(scene.config), (Mark{0x04000000, 0x0f000000}));
+  scene.config.routing->mark = Mark{0x10, 0xf0};
+  EXPECT_EQ(underlay_mark(scene.config), (Mark{0x40, 0xf0}));
+}
+
+}  // namespace
+}  // namespace oceanid::process
