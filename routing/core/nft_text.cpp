@@ -37,36 +37,37 @@ void NftParts::declare_sets() {
   out.set("refused", scene.refused);
 }
 
-// EXEMPT lives in the connection: a connection is inbound when its first packet came from outside
-// towards a pod. Marking every packet in reply direction instead would leak: with tcp_loose a
-// server's packet that arrives by a tunnel can become the original direction of a new conntrack
-// entry.
+// Both marks live in the connection, so that packets of either direction carry them: rp_filter's
+// reverse look-up is made as if the answer came in by the interface that the packet goes out by,
+// with the packet's mark (src_valid_mark), and must meet the rule that the answer will meet. EXEMPT
+// is given by a first packet from outside to a pod, after the destination was translated. Marking
+// every packet in reply direction instead would leak: with tcp_loose a server's packet that arrives
+// by a tunnel can become the original direction of a new conntrack entry.
 void NftParts::marks() {
   out.begin("pre", "filter hook prerouting priority mangle");
   if (scene.steering) {
     out.line(fmt::format("iifname != \"oc-*\" {} {}", has_bit(scene.marks.exempt, true),
                          set_bit(scene.marks.exempt, false)));
-    out.each("iifname " + names(scene.pods), out.in("saddr", "sources"),
-             set_bit(scene.marks.carried, false));
+    carry("iifname " + names(scene.pods), "sources");
   }
-  if (scene.in.serve_exit) {
-    if (!scene.hubs.empty())
-      out.each("iifname " + names(scene.hubs), out.in("saddr", "clients"),
-               set_bit(scene.marks.carried, false));
-    if (!scene.hubs.empty())
-      out.each("iifname " + names(scene.hubs) + " ct direction original",
-               out.in("saddr", "clients"), set_bit(scene.marks.carried, true));
-    out.line(fmt::format("iifname \"{}\" ct direction reply {} {}",
-                         scene.in.serve_exit->uplink.str(), has_bit(scene.marks.carried, true),
+  if (scene.in.serve_exit && !scene.hubs.empty()) carry("iifname " + names(scene.hubs), "clients");
+  if (scene.steering || scene.in.serve_exit)
+    out.line(fmt::format("ct direction reply {} {}", has_bit(scene.marks.carried, true),
                          set_bit(scene.marks.carried, false)));
-  }
   out.end();
   if (!scene.steering) return;
-  out.begin("inbound", "filter hook forward priority mangle");
-  out.line(fmt::format("iifname != {} oifname {} ct direction original {}",
-                       names(scene.pods, {"oc-*"}), names(scene.pods),
-                       set_bit(scene.marks.exempt, true)));
+  out.begin("inbound", "filter hook prerouting priority dstnat + 5");
+  const std::string outside =
+      "iifname != " + names(scene.pods, {"oc-*"}) + " ct direction original";
+  out.each(outside, out.in("daddr", "sources"),
+           set_bit(scene.marks.exempt, true) + " " + set_bit(scene.marks.exempt, false));
   out.end();
+}
+
+void NftParts::carry(const std::string& from, const std::string& set) {
+  const std::vector<std::string> sources = out.in("saddr", set);
+  out.each(from, sources, set_bit(scene.marks.carried, false));
+  out.each(from + " ct direction original", sources, set_bit(scene.marks.carried, true));
 }
 
 // A reset that an exit makes on a server's behalf, and an ICMP error about a client's flow, must

@@ -23,6 +23,7 @@ struct NftParts {
   std::string has_bit(const Mark& bit, bool connection) const;
 
  private:
+  void carry(const std::string& from, const std::string& set);
   void from_pods();
   void cluster_paths();
   void beyond_the_cluster();

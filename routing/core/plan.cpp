@@ -42,7 +42,8 @@ std::vector<Sysctl> make_sysctls(const detail::Scene& scene) {
   std::vector<Sysctl> out;
   if (scene.in.routing || scene.in.serve_exit) {
     out.push_back({"net/ipv4/ip_forward", "1"});
-    // Wanted when any rp_filter is 1, which marks must then not contradict; harmless otherwise.
+    // Without it an exit under rp_filter 1 or 2 drops its clients' answers: the reverse look-up
+    // meets the rules without our mark. With rp_filter 0 everywhere nothing depends on it.
     out.push_back({"net/ipv4/conf/all/src_valid_mark", "1", false});
     if (forwards_ipv6(scene.in)) out.push_back({"net/ipv6/conf/all/forwarding", "1"});
   }

@@ -18,9 +18,10 @@
 //   +70  iif PODS                             unreachable kill switch: forged sources, IPv6
 //   +90                                       nop         the end
 //
-// T the egress table, T+1+i the table of exit i, R the return table. Two kernel facts behind this:
-// the reverse look-up of rp_filter runs with iif = lo, so no `iif PODS` or `iif UPLINK` rule ever
-// disturbs it; and CARRIED is set by our nft prerouting chain only, so that a flushed ruleset turns
+// T the egress table, T+1+i the table of exit i, R the return table. Two facts behind this:
+// rp_filter's reverse look-up of a forwarded packet runs with iif = the device that it leaves by
+// and, under src_valid_mark, with its mark, so that the packets of an answer need the marks of the
+// question; and CARRIED is set by our nft prerouting chain only, so that a flushed ruleset turns
 // forwarding by an address that nobody translates any more into "unreachable".
 
 #include "routing/core/scene.hpp"
