@@ -39,23 +39,6 @@ void append_unique(std::vector<std::string>& out, std::vector<std::string> more)
 
 }  // namespace
 
-class Reconciler::Lock {
- public:
-  explicit Lock(Reconciler* owner) : owner_(owner) {}
-  Lock(Lock&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
-  Lock& operator=(Lock&&) = delete;
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-  ~Lock() {
-    if (!owner_) return;
-    owner_->held_ = false;
-    owner_->turn_.cancel_one();
-  }
-
- private:
-  Reconciler* owner_;
-};
-
 Reconciler::Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir)
     : turn_(std::move(executor)), kernel_(kernel), files_(std::move(state_dir)) {
   turn_.expires_at(asio::steady_timer::time_point::max());

@@ -59,7 +59,22 @@ class Reconciler {
   Result<NetworkState> load_last_good() const;  // not_found: nothing saved yet
 
  private:
-  class Lock;
+  class Lock {
+   public:
+    explicit Lock(Reconciler* owner) : owner_(owner) {}
+    Lock(Lock&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+    Lock& operator=(Lock&&) = delete;
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() {
+      if (!owner_) return;
+      owner_->held_ = false;
+      owner_->turn_.cancel_one();
+    }
+
+   private:
+    Reconciler* owner_;
+  };
   struct Run {
     std::vector<Change> done;
     ApplyReport report;

@@ -1,0 +1,154 @@
+#pragma once
+// A small kernel for tests: keeps rules, routes, links, sysctls and the text of the nft tables,
+// refuses what Linux refuses, fails where it is told to, and prints itself.
+
+#include "routing/edge/kernel.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace oceanid::routing {
+
+class FakeKernel final : public Kernel {
+ public:
+  Actual state;  // state.nft_text: text of the tables; none until the first commit
+  std::map<std::string, std::string> sysctls;
+  HostFacts host;
+  std::vector<std::string> log;  // every change, in the words of describe()
+  int nft_runs = 0;
+  // Injected errors: by what describe(change), "sysctl PATH" or "nft" contains, with this errno.
+  std::map<std::string, int> failures;
+
+  FakeKernel() { state.nft.known = true; }
+
+  void add_link(std::string_view name, bool up = true, unsigned mtu = 1500) {
+    state.links.push_back(LinkActual{IfName::parse(name).value(), up, mtu, {}});
+  }
+
+  std::string dump() const {
+    std::string out;
+    for (const Rule& rule : state.rules)
+      out += to_string(rule) + "\n";
+    for (const Route& route : state.routes)
+      out += to_string(route) + "\n";
+    for (const LinkActual& link : state.links) {
+      out += fmt::format("{} {} mtu {}", link.name.str(), link.up ? "up" : "down", link.mtu);
+      for (const auto& address : link.addresses)
+        out += " " + address.to_string();
+      out += "\n";
+    }
+    for (const auto& [path, value] : sysctls)
+      out += sysctl_assignment(path, value) + "\n";
+    return out + "nft: " + state.nft_text.value_or("") + "\n";
+  }
+
+  Result<Actual> read_actual() override {
+    Actual out = state;
+    out.nft_text.reset();  // the kernel does not tell
+    return out;
+  }
+
+  Result<void> apply(const NetlinkChange& change) override {
+    const std::string text = describe(Change(change));
+    if (auto injected = failure(text); !injected) return injected;
+    log.push_back(text);
+    return std::visit([this](const auto& c) { return perform(c); }, change);
+  }
+
+  Result<HostFacts> facts() override { return host; }
+
+  Result<std::string> read_sysctl(const std::string& path) override {
+    const auto found = sysctls.find(path);
+    if (found == sysctls.end()) return fail_errno(path, ENOENT);
+    return found->second;
+  }
+
+  Result<void> write_sysctl(const std::string& path, const std::string& value) override {
+    if (auto injected = failure("sysctl " + path); !injected) return injected;
+    log.push_back("sysctl " + sysctl_assignment(path, value));
+    sysctls.at(path) = value;
+    return {};
+  }
+
+  awaitable<Result<void>> run_nft(std::string text) override {
+    ++nft_runs;
+    if (auto injected = failure("nft"); !injected) co_return injected;
+    log.emplace_back(text.starts_with("delete") ? "nft delete" : "nft");
+    const auto set = [&](bool& present, std::string_view table) {
+      present =
+          creates_table(text, table) ||
+          (present && text.find(fmt::format("delete table {}\n", table)) == std::string::npos);
+    };
+    set(state.nft.inet, "inet oceanid");
+    set(state.nft.ip_nat, "ip oceanid_nat");
+    set(state.nft.ip6_nat, "ip6 oceanid_nat");
+    ++state.nft.stamp;
+    state.nft_text = state.nft.any() ? text : "";
+    co_return Result<void>{};
+  }
+
+ private:
+  Result<void> failure(std::string_view text) const {
+    for (const auto& [pattern, error] : failures)
+      if (text.find(pattern) != std::string_view::npos) return fail_errno(text, error);
+    return {};
+  }
+  LinkActual& link(const IfName& name) {
+    return *std::ranges::find(state.links, name, &LinkActual::name);
+  }
+  static bool same_key(const Route& a, const Route& b) {
+    return a.family == b.family && a.table == b.table && a.destination == b.destination &&
+           a.metric == b.metric;
+  }
+  Result<void> perform(const SetMtu& c) {
+    link(c.link).mtu = c.to;
+    return {};
+  }
+  Result<void> perform(const SetUp& c) {
+    link(c.link).up = c.up;
+    return {};
+  }
+  Result<void> perform(const AddAddress& c) {
+    link(c.link).addresses.push_back(c.address);
+    return {};
+  }
+  Result<void> perform(const DeleteAddress& c) {
+    std::erase(link(c.link).addresses, c.address);
+    return {};
+  }
+  Result<void> perform(const AddRoute& c) {
+    for (const Route& route : state.routes)
+      if (same_key(route, c.route)) return fail_errno("add route", EEXIST);
+    state.routes.push_back(c.route);
+    return {};
+  }
+  Result<void> perform(const ReplaceRoute& c) {
+    for (Route& route : state.routes)
+      if (same_key(route, c.to)) {
+        route = c.to;
+        return {};
+      }
+    return fail_errno("replace route", ENOENT);
+  }
+  Result<void> perform(const DeleteRoute& c) {
+    return std::erase(state.routes, c.route) == 1 ? Result<void>{}
+                                                  : fail_errno("delete route", ESRCH);
+  }
+  Result<void> perform(const AddRule& c) {
+    if (std::ranges::find(state.rules, c.rule) != state.rules.end())
+      return fail_errno("add rule", EEXIST);
+    state.rules.push_back(c.rule);
+    return {};
+  }
+  Result<void> perform(const DeleteRule& c) {
+    return std::erase(state.rules, c.rule) == 1 ? Result<void>{}
+                                                : fail_errno("delete rule", ENOENT);
+  }
+};
+
+}  // namespace oceanid::routing
