@@ -100,9 +100,8 @@ void EchoProber::take_answers() {
   while (socket_.is_open()) {
     NativeAddress from;
     from.length = sizeof from.storage;
-    const ssize_t size =
-        ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT,
-                   static_cast<sockaddr*>(static_cast<void*>(&from.storage)), &from.length);
+    const ssize_t size = ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(),
+                                    MSG_DONTWAIT, from.pointer(), &from.length);
     if (size < 0) {
       // A pending ICMP error (ECONNREFUSED) is taken off by reading it; there may be answers behind
       // it.

@@ -1,11 +1,11 @@
 #pragma once
 // Answers echo requests that come through our tunnels: one UDP socket for each of the node's own
-// tunnel addresses on the probe port. An answer has the size of the question (no amplification),
-// goes back by the interface on which the question came, and is given only to a known peer's tunnel
-// address that arrived on an oc- interface, which WireGuard has authenticated. Keeps no state for
-// anybody.
-//
-// Needs a route to the peer on each oc- interface (`oif` rules); IPv4 manages without.
+// tunnel addresses on each device, bound to both. So only what WireGuard has authenticated is
+// heard, and an answer goes back by the tunnel of the question (IPV6_PKTINFO is not enough: with a
+// source address given, IPv6 takes its interface as a hint only and prefers the route with the
+// better metric). An answer has the size of the question (no amplification) and goes to known
+// peers' tunnel addresses alone. Keeps no state for anybody. IPv6 needs a route to the peer on each
+// device; IPv4 manages without.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/net_types.hpp"
@@ -25,23 +25,28 @@ class EchoResponder {
  public:
   explicit EchoResponder(const asio::any_io_executor& executor);
 
-  // Opens and closes sockets to match; `peers`: who gets an answer. On an error the others still
-  // work.
-  Result<void> configure(const std::vector<IpAddress>& own, std::uint16_t port,
-                         std::vector<IpAddress> peers);
+  // Opens and closes sockets to match; call it again whenever a device may have been replaced.
+  // `peers`: who gets an answer. On an error the others still work.
+  Result<void> configure(const std::vector<IfName>& devices, const std::vector<IpAddress>& own,
+                         std::uint16_t port, std::vector<IpAddress> peers);
   std::uint64_t answered() const { return answered_; }
   awaitable<void> stop();
 
  private:
   using Socket = asio::ip::udp::socket;
+  struct Place {
+    std::string device;
+    unsigned index = 0;  // of the device: a new one of the same name is another place
+    SocketAddress local;
+    auto operator<=>(const Place&) const = default;
+  };
+  Result<std::shared_ptr<Socket>> open(const Place& place);
   awaitable<void> serve(std::shared_ptr<Socket> socket);
   bool answer_one(int descriptor);
-  bool may_ask(const IpAddress& source, unsigned interface_index) const;
 
   asio::any_io_executor executor_;
-  std::map<SocketAddress, std::shared_ptr<Socket>>
-      sockets_;                   // shared with the coroutine that serves it
-  std::vector<IpAddress> peers_;  // sorted
+  std::map<Place, std::shared_ptr<Socket>> sockets_;  // shared with the coroutine that serves it
+  std::vector<IpAddress> peers_;                      // sorted
   std::uint64_t answered_ = 0;
   TaskGroup tasks_;
 };

@@ -152,7 +152,8 @@ class TunnelManager {
   std::vector<IfName> to_remove_;
   std::vector<std::string> published_;  // one line for each device, to see what is new
   EchoResponder responder_;
-  AsyncLock lock_;  // held while devices change
+  std::string responder_error_;  // as last logged
+  AsyncLock lock_;               // held while devices change
   asio::steady_timer wake_;
   bool replan_due_ = false;
   bool poked_ = false;

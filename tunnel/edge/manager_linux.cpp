@@ -139,7 +139,6 @@ Result<void> TunnelManager::replan() {
     to_remove_.push_back(entry.first);
     return true;
   });
-  configure_responder();
   return {};
 }
 
@@ -172,8 +171,14 @@ void TunnelManager::configure_responder() {
     peers.insert(peers.end(), peer.addresses.begin(), peer.addresses.end());
   const std::vector<IpAddress> own =
       peers.empty() ? std::vector<IpAddress>() : wanted_.settings.addresses;
-  const auto configured = responder_.configure(own, wanted_.settings.probe, std::move(peers));
-  if (!configured) log::error("tunnel", configured.error().what);
+  std::vector<IfName> devices;
+  for (const auto& [name, device] : devices_)
+    devices.push_back(name);
+  const auto configured =
+      responder_.configure(devices, own, wanted_.settings.probe, std::move(peers));
+  const std::string error = configured ? "" : configured.error().what;
+  if (!error.empty() && error != responder_error_) log::error("tunnel", error);
+  responder_error_ = error;
 }
 
 awaitable<void> TunnelManager::remove_strays() {
@@ -199,6 +204,7 @@ awaitable<void> TunnelManager::converge() {
     co_await refresh(name);
     co_await revive(name);
   }
+  configure_responder();
   publish();
 }
 

@@ -14,6 +14,7 @@ namespace oceanid::tunnel {
 struct NativeAddress {
   sockaddr_storage storage{};
   socklen_t length = 0;
+  sockaddr* pointer() { return static_cast<sockaddr*>(static_cast<void*>(&storage)); }
   const sockaddr* pointer() const {
     return static_cast<const sockaddr*>(static_cast<const void*>(&storage));
   }

@@ -37,11 +37,11 @@ long long milliseconds_since(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
 }
 
-std::uint64_t bytes_written(pid_t pid) {
+std::uint64_t write_calls(pid_t pid) {
   std::ifstream io("/proc/" + std::to_string(pid) + "/io");
   std::uint64_t value = 0;
   for (std::string name; io >> name >> value;)
-    if (name == "wchar:") return value;
+    if (name == "syscw:") return value;
   return 0;
 }
 
@@ -301,11 +301,10 @@ TEST_F(TwoDaemons, ADaemonOutlivesUsEvenWhenItComplains) {
   EXPECT_EQ(::getsid(*before), *before) << "a session of its own";
   a_->kill_manager();
   ASSERT_EQ(a_->run("ip link set link0 down"), 0);  // each keepalive now fails and is logged
-  // Each failed keepalive is an error line. One second apart: wait for three of them by the
-  // counters of what the kernel was asked to write, field wchar of /proc/PID/io.
-  const std::uint64_t written = bytes_written(*before);
-  EXPECT_TRUE(eventually(
-      15s, [&] { return !identify(*before) || bytes_written(*before) > written + 100; }));
+  // Each second another error line. Nobody reads them; we see only that the daemon has tried.
+  const std::uint64_t written = write_calls(*before);
+  EXPECT_TRUE(
+      eventually(15s, [&] { return !identify(*before) || write_calls(*before) > written + 3; }));
   EXPECT_TRUE(identify(*before)) << "ended by its own log line";
   ASSERT_EQ(a_->run("ip link set link0 up"), 0);
   a_->start();
