@@ -5,6 +5,7 @@
 #include "proxy/edge/server_core.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 namespace oceanid::proxy {
@@ -25,7 +26,10 @@ bool is_spoken(const std::variant<ListenerSettings, ForwardSettings>& what) {
 
 Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
                std::shared_ptr<TunnelLedger> ledger)
-    : core_(std::make_unique<ServerCore>(io, std::move(runtime), std::move(ledger))) {}
+    : core_(std::make_unique<ServerCore>(io, std::move(runtime), std::move(ledger))) {
+  // splice(2) into a connection that the peer has closed raises it and has no flag against that.
+  static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
+}
 
 Server::~Server() = default;
 

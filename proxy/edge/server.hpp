@@ -21,7 +21,8 @@ class ServerCore;
 
 class Server {
  public:
-  // Without a ledger of its caller's the limits hold for this loop alone.
+  // Without a ledger of its caller's the limits hold for this loop alone. Makes the process ignore
+  // SIGPIPE.
   Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
          std::shared_ptr<TunnelLedger> ledger = nullptr);
   ~Server();

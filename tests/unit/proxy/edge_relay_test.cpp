@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -139,6 +140,26 @@ TEST(EdgeRelay, WhatTheServerSaidBeforeItVanishedIsDelivered) {
   });
   EXPECT_EQ(tunnel.client.recv_exact(18), "too large, go away");
   EXPECT_TRUE(gateway.eventually([](const auto& s) { return s.tunnels_open == 0; }));
+}
+
+TEST(EdgeRelay, AReceiverThatVanishesUnderBulkEndsOnlyItsTunnel) {
+  std::signal(SIGPIPE, SIG_DFL);  // as a process starts; the gateway has to care for itself
+  Gateway gateway;
+  Target target;
+  Tunnel bystander = open_tunnel(gateway, target);
+  for (int i = 0; i < 20; ++i) {
+    Tunnel tunnel = open_tunnel(gateway, target);
+    std::thread sender([&] {
+      const std::string block = pattern(1 << 20, 5);
+      while (tunnel.server.send_all(block)) {
+      }
+    });
+    EXPECT_EQ(tunnel.client.recv_exact(2 << 20).size(), std::size_t{2} << 20);
+    tunnel.client.close();
+    sender.join();
+  }
+  ASSERT_TRUE(bystander.client.send_all("x"));
+  EXPECT_EQ(bystander.server.recv_exact(1), "x");
 }
 
 // ---- timers
