@@ -39,6 +39,15 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// A URL's user and password are secrets, and problems end up in logs.
+std::string without_password(std::string_view text) {
+  const auto scheme = text.find("://");
+  const auto at = text.rfind('@');
+  if (scheme == std::string_view::npos || at == std::string_view::npos || at < scheme + 3)
+    return std::string(text);
+  return std::string(text.substr(0, scheme + 3)) + "***" + std::string(text.substr(at));
+}
+
 }  // namespace
 
 void Report::add(Place place, std::string path, std::string message) {
@@ -92,7 +101,7 @@ std::string kind_of(const YamlNode& node) {
     case YamlNode::Kind::null:
       return "nothing";
     case YamlNode::Kind::scalar:
-      return quoted(node.text);
+      return quoted(without_password(node.text));
     case YamlNode::Kind::list:
       return "a list";
     case YamlNode::Kind::map:

@@ -22,6 +22,20 @@ Place place_from(const YAML::Mark& mark) {
   return {static_cast<unsigned>(mark.line) + 1, static_cast<unsigned>(mark.column) + 1};
 }
 
+// yaml-cpp takes the end of the file for the end of a quoted scalar. `from` is its opening quote.
+bool is_closed(std::string_view text, std::size_t from) {
+  const char quote = text[from];
+  for (std::size_t at = from + 1; at < text.size(); ++at) {
+    if (quote == '"' && text[at] == '\\')
+      ++at;
+    else if (text[at] == quote && quote == '\'' && at + 1 < text.size() && text[at + 1] == quote)
+      ++at;
+    else if (text[at] == quote)
+      return true;
+  }
+  return false;
+}
+
 // Ends the parse from inside an event: yaml-cpp recurses with the nesting of the text.
 struct TooDeep : std::exception {};
 
@@ -52,6 +66,12 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     refuse_properties(mark, tag, anchor);
+    const auto at = static_cast<std::size_t>(std::max(mark.pos, 0));
+    const bool is_quoted =
+        tag == "!" && at < text_.size() && (text_[at] == '"' || text_[at] == '\'');
+    if (is_quoted && !is_closed(text_, at))
+      report_.add(place_from(mark), path(),
+                  "found a quote that never ends; allowed: a closing quote");
     YamlNode node;
     node.kind = YamlNode::Kind::scalar;
     node.place = place_from(mark);
