@@ -46,7 +46,7 @@ inline std::string why_no_namespace() {
 // Output of a shell command; the command's failure fails the test.
 inline std::string shell(const std::string& command) {
   std::string out;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = ::popen(("( " + command + " ) 2>&1").c_str(), "r");
   if (!pipe) return "popen failed";
   char buffer[4096];
   while (const auto count = std::fread(buffer, 1, sizeof(buffer), pipe))

@@ -1,0 +1,226 @@
+// The reconciler against the real kernel, in network namespaces of its own.
+
+#include "routing/edge/linux_kernel.hpp"
+#include "routing/edge/reconciler.hpp"
+#include "tests/fakes/namespace_run.hpp"
+#include "tests/fakes/run_task.hpp"
+#include "tests/fakes/sample_state.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+
+namespace oceanid::routing {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+void isolated(const std::function<void()>& body) {
+  const int status = run_in_namespace(body);
+  if (status == namespace_refused) GTEST_SKIP() << why_no_namespace();
+  EXPECT_EQ(status, 0);
+}
+
+constexpr const char* foreign_table =
+    "nft 'table ip other { chain c { type filter hook forward priority 0; policy accept; }; }'";
+
+std::string sorted_lines(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(line);
+  std::ranges::sort(lines);
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+// A host with a life of its own: rules, routes and nft tables that are not ours.
+class Host {
+ public:
+  Host() {
+    // Without IPv6 addresses of their own: those come seconds later, when nobody else had the same.
+    shell(
+        "ip link set lo up; sysctl -qw net.ipv6.conf.default.disable_ipv6=1;"
+        "for i in oc-one:far-one oc-two:far-two eth0:far-zero; do"
+        "  ip link add ${i%:*} type veth peer name ${i#*:}; ip link set ${i#*:} up; done;"
+        "ip link set eth0 up; ip address add 192.0.2.9/24 dev eth0;"
+        "ip route add default via 192.0.2.1; ip route add 100.64.0.0/10 dev eth0 table 52;"
+        "ip rule add pref 5270 lookup 52");
+    shell(foreign_table);
+    kernel_ = std::move(*LinuxKernel::open(io_.get_executor()));
+    restart();
+  }
+  void restart() {
+    reconciler_ = std::make_unique<Reconciler>(io_.get_executor(), *kernel_, directory_.path);
+  }
+  Result<ApplyReport> apply(const NetworkState& state) {
+    return run_task(io_, reconciler_->apply(state));
+  }
+  Result<DownReport> down() { return run_task(io_, reconciler_->down()); }
+  std::string plan(const NetworkState& state) {
+    return run_task(io_, reconciler_->plan(state)).value();
+  }
+  static std::string rules_routes_nft_sysctls() {
+    return shell(
+        "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all;"
+        "nft list ruleset; cd /proc/sys/net; grep -r . ipv4/conf ipv6/conf ipv4/ip_forward "
+        "--exclude=stable_secret | grep -v -e oc-one -e oc-two -e far- | sort");
+  }
+
+ private:
+  TemporaryDirectory directory_;
+  asio::io_context io_;
+  std::unique_ptr<LinuxKernel> kernel_;
+  std::unique_ptr<Reconciler> reconciler_;
+};
+
+NetworkState full_state(std::string_view exit = "oc-one") {
+  NetworkState state = sample_state(exit);
+  state.nft += "table ip oceanid_nat {\n}\n";
+  state.sysctls.push_back({"net/ipv4/ip_forward", "1", true});
+  return state;
+}
+
+TEST(ReconcilerNamespace, ASecondApplyFindsNothingToDo) {
+  isolated([] {
+    Host host;
+    const auto first = host.apply(full_state());
+    ASSERT_TRUE(first) << first.error().what;
+    EXPECT_THAT(first->skipped, ElementsAre());
+    EXPECT_TRUE(first->nft);
+    const std::string stands = Host::rules_routes_nft_sysctls();
+    const auto second = host.apply(full_state());
+    ASSERT_TRUE(second) << second.error().what;
+    EXPECT_EQ(second->changes, 0U);
+    EXPECT_FALSE(second->nft);
+    EXPECT_EQ(Host::rules_routes_nft_sysctls(), stands);
+    EXPECT_EQ(host.plan(full_state()), "nothing to change\n");
+    host.restart();
+    EXPECT_EQ(host.plan(full_state()), "nothing to change\n");
+  });
+}
+
+TEST(ReconcilerNamespace, SwitchesTheExitWithoutNft) {
+  isolated([] {
+    Host host;
+    ASSERT_TRUE(host.apply(full_state("oc-one")));
+    const auto report = host.apply(full_state("oc-two"));
+    ASSERT_TRUE(report) << report.error().what;
+    EXPECT_EQ(report->changes, 1U);
+    EXPECT_FALSE(report->nft);
+    RecordProperty("switch_microseconds", static_cast<int>(report->took.count()));
+    EXPECT_EQ(shell("ip route show table 13128"),
+              "default dev oc-two proto 131 scope link metric 10 \n"
+              "unreachable default proto 131 metric 4294967295 \n");
+  });
+}
+
+TEST(ReconcilerNamespace, DownLeavesTheHostByteForByteAsItWas) {
+  isolated([] {
+    Host host;
+    const std::string before = Host::rules_routes_nft_sysctls();
+    const auto up = host.apply(full_state());
+    ASSERT_TRUE(up) << up.error().what;
+    const auto over = host.apply(full_state("oc-two"));
+    ASSERT_TRUE(over) << over.error().what;
+    EXPECT_NE(Host::rules_routes_nft_sysctls(), before);
+    host.restart();  // `oceanid down` is another process
+    const auto report = host.down();
+    ASSERT_TRUE(report) << report.error().what;
+    EXPECT_THAT(report->kept, ElementsAre());
+    // What the tunnel side does with its devices.
+    shell(
+        "ip address flush dev oc-one; ip address flush dev oc-two;"
+        "ip link set oc-one down; ip link set oc-two down");
+    shell("ip link set oc-one mtu 1500; ip link set oc-two mtu 1500");
+    EXPECT_THAT(shell("ip rule; ip route show table all; ip -6 route show table all"),
+                Not(HasSubstr("proto 131")));
+    EXPECT_EQ(Host::rules_routes_nft_sysctls(), before);
+    EXPECT_EQ(host.down()->changes, 0U);
+  });
+}
+
+TEST(ReconcilerNamespace, RepairsWhatOthersTookAway) {
+  isolated([] {
+    Host host;
+    ASSERT_TRUE(host.apply(full_state()));
+    const std::string stands = sorted_lines(Host::rules_routes_nft_sysctls());
+    for (const char* harm :
+         {"nft flush ruleset", "ip route flush table 13128", "ip rule del pref 5150",
+          "ip link set oc-one down", "sysctl -qw net.ipv4.ip_forward=0"}) {
+      shell(harm);
+      const auto report = host.apply(full_state());
+      ASSERT_TRUE(report) << harm << ": " << report.error().what;
+      EXPECT_GT(report->changes, 0U) << harm;
+      if (std::string_view(harm).starts_with("nft")) shell(foreign_table);
+      EXPECT_EQ(host.apply(full_state())->changes, 0U) << harm;
+    }
+    EXPECT_EQ(sorted_lines(Host::rules_routes_nft_sysctls()), stands);
+  });
+}
+
+TEST(ReconcilerNamespace, RollsBackWhenTheKernelRefusesAStep) {
+  isolated([] {
+    Host host;
+    ASSERT_TRUE(host.apply(full_state("oc-one")));
+    const std::string before = Host::rules_routes_nft_sysctls();
+    NetworkState wrong = full_state("oc-two");
+    wrong.nft = sample_nft("wrong");
+    Route unreachable = open_default(Family::v4, 13140, "oc-two");
+    unreachable.gateway = IpAddress::parse("198.51.100.1").value();  // and not on_link
+    wrong.routes.push_back(unreachable);
+    const auto report = host.apply(wrong);
+    ASSERT_FALSE(report);
+    EXPECT_THAT(report.error().what, HasSubstr("Nexthop has invalid gateway"));
+    EXPECT_THAT(report.error().what, HasSubstr("nothing was changed"));
+    EXPECT_EQ(Host::rules_routes_nft_sysctls(), before);
+    EXPECT_EQ(host.apply(full_state("oc-one"))->changes, 0U);
+  });
+}
+
+TEST(ReconcilerNamespace, KeepsTheUnreachableDefaultWhenTheDeviceIsMissing) {
+  isolated([] {
+    Host host;
+    shell(
+        "ip link add cni0 type bridge; ip link set cni0 up; ip address add 10.42.1.1/24 dev cni0;"
+        "ip link delete oc-two");
+    const auto by_route = [] {
+      return shell("ip route get 203.0.113.5 from 10.42.1.9 iif cni0 || true");
+    };
+    shell("sysctl -qw net.ipv4.ip_forward=1");
+    EXPECT_THAT(by_route(), HasSubstr("dev eth0")) << "what must not happen later can happen here";
+    const auto report = host.apply(full_state("oc-two"));
+    ASSERT_TRUE(report) << report.error().what;
+    EXPECT_THAT(report->skipped, testing::Contains(HasSubstr("oc-two does not exist")));
+    EXPECT_EQ(shell("ip route show table 13128"),
+              "unreachable default proto 131 metric 4294967295 \n");
+    EXPECT_THAT(by_route(), HasSubstr("No route to host"));
+  });
+}
+
+TEST(ReconcilerNamespace, DeletesTheRightOneOfTwoSimilarRules) {
+  isolated([] {
+    Host host;
+    // The kernel takes a delete request for the first rule that has everything the request names,
+    // so deleting the short one hits the long one.
+    NetworkState both;
+    Rule shorter = rule(5150, Lookup{13128});
+    Rule longer = shorter;
+    longer.iif = device("cni0");
+    both.rules = {longer, shorter};
+    ASSERT_TRUE(host.apply(both));
+    NetworkState one;
+    one.rules = {longer};
+    ASSERT_TRUE(host.apply(one));
+    EXPECT_EQ(host.apply(one)->changes, 0U);
+    EXPECT_EQ(shell("ip rule list pref 5150"),
+              "5150:\tfrom all iif cni0 [detached] lookup 13128 proto 131\n");
+  });
+}
+
+}  // namespace
+}  // namespace oceanid::routing
