@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -124,7 +125,13 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
-  if (tunnels_) tunnels_->set_resolved(name, addresses);
+  // A home connection without IPv6 must not dial the AAAA record of its peer. When no address can be
+  // reached now, all are kept: a default route may be about to come.
+  std::vector<IpAddress> reachable;
+  std::ranges::copy_if(addresses, std::back_inserter(reachable), [this](const IpAddress& address) {
+    return routing::find_default(facts_, address.family()) != nullptr;
+  });
+  if (tunnels_) tunnels_->set_resolved(name, reachable.empty() ? addresses : reachable);
 }
 
 std::vector<std::string> Network::endpoint_names() const {
@@ -201,10 +208,15 @@ ExitState Network::state_of(const ExitSettings& exit) const {
   ExitState out;
   out.name = exit.name;
   out.addresses = exit.addresses;
+  // `address` is what the world must see: a family without one must not be used through this exit.
+  const auto promised = [&](Family family) {
+    return exit.addresses.empty() ||
+           std::ranges::any_of(exit.addresses, [&](const IpAddress& a) { return a.family() == family; });
+  };
   if (exit.peer) {
     const IfName device = tunnel::device_of_peer(*exit.peer);
-    out.ipv4 = carries(config_, *exit.peer, Family::v4);
-    out.ipv6 = carries(config_, *exit.peer, Family::v6);
+    out.ipv4 = promised(Family::v4) && carries(config_, *exit.peer, Family::v4);
+    out.ipv6 = promised(Family::v6) && carries(config_, *exit.peer, Family::v6);
     out.reason = "the tunnel is not up yet";
     if (!tunnels_) return out;
     for (const auto& status : tunnels_->status()) {
@@ -220,8 +232,8 @@ ExitState Network::state_of(const ExitSettings& exit) const {
   out.reason = "the interface does not exist";
   if (link == nullptr) return out;
   out.device = device;
-  out.ipv4 = routing::primary_address(*link, Family::v4).has_value();
-  out.ipv6 = routing::primary_address(*link, Family::v6).has_value();
+  out.ipv4 = promised(Family::v4) && routing::primary_address(*link, Family::v4).has_value();
+  out.ipv6 = promised(Family::v6) && routing::primary_address(*link, Family::v6).has_value();
   out.usable = link->up && link->carrier && (out.ipv4 || out.ipv6);
   out.reason = !link->up || !link->carrier ? "the interface is down"
                : out.usable                ? "the interface is up"

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import ipaddress
+import itertools
 import json
 import os
 import pathlib
@@ -30,6 +31,7 @@ NODES = {  # pod network, uplink, gateway, tunnel address, mesh address
     "meliae": (2, "203.0.113.20", "203.0.113.17", "10.99.0.2", "100.64.0.2"),
     "styx": (1, "198.51.100.30", "198.51.100.17", "10.99.0.3", "100.64.0.3"),
 }
+_numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -163,7 +165,7 @@ except OSError as error: print('error: ' + (error.strerror or str(error)))
 
 class World:
     def __init__(self) -> None:
-        self.prefix = f"ocw{os.getpid()}-"
+        self.prefix = f"ocw{os.getpid()}x{next(_numbers)}-"
         self.wires = Wires()
         self.processes: list[subprocess.Popen] = []
         self.namespaces: list[str] = []
@@ -312,7 +314,7 @@ LEAK_COUNTER = f"""table inet leaks {{
     type filter hook prerouting priority raw; policy accept;
     ip daddr {{ {SERVICE}, {METADATA} }} ip saddr != {{ 203.0.113.10, 203.0.113.20 }} counter name leak
     ip saddr {{ 10.0.0.0/8, 100.64.0.0/10 }} counter name private
-    ip daddr {{ 10.0.0.0/8, 100.64.0.0/10 }} counter name private
+    ip daddr {{ 10.0.0.0/8, 100.64.0.0/10 }} ip protocol != icmp counter name private
   }}
 }}
 """
