@@ -89,6 +89,7 @@ class Relay {
 
   int from(std::size_t i) { return legs_[i].native_handle(); }
   int to(std::size_t i) { return legs_[1 - i].native_handle(); }
+  void begin(std::size_t i);
   void pump(std::size_t i);
   Step flush(std::size_t i);
   Step flush_held(std::size_t i);

@@ -55,8 +55,21 @@ void Relay::start(std::string early, std::string greeting) {
   if (!early.empty()) flows_[up].held = std::make_unique<Held>(std::move(early));
   if (!greeting.empty()) flows_[down].held = std::make_unique<Held>(std::move(greeting));
   arm_timer();  // keeps a handler pending for as long as the relay lives
-  pump(down);
-  if (!ended_) pump(up);
+  begin(down);
+  if (!ended_) begin(up);
+}
+
+// Nothing has been sent in answer yet, most likely: waiting first spares a fruitless read each.
+void Relay::begin(std::size_t i) {
+  switch (flush(i)) {
+    case Step::wait_write:
+      return wait_write(i);
+    case Step::go_on:
+    case Step::wait_read:
+      return wait_read(i);
+    case Step::stopped:
+      return;
+  }
 }
 
 void Relay::cut(ClosedBy why, bool reset) {
