@@ -25,6 +25,7 @@ import time
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "routing"
 SERVICE = "192.0.2.10"
 METADATA = "169.254.169.254"
+CALLER = "198.18.0.1"  # somebody on the internet
 PORT = 7844
 NODES = {  # pod network, uplink, gateway, tunnel address, mesh address
     "tethys": (0, "203.0.113.10", "203.0.113.1", "10.99.0.1", "100.64.0.1"),
@@ -202,7 +203,7 @@ class World:
     def _build(self) -> None:
         self._new("internet")
         self.on("internet", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
-        for address in (SERVICE, METADATA):
+        for address in (SERVICE, METADATA, CALLER):
             self.on("internet", "ip", "addr", "add", f"{address}/32", "dev", "lo")
         for node in NODES:
             self._node(node)
@@ -251,7 +252,11 @@ class World:
             self.on(node, "bridge", "fdb", "add", mac, "dev", "flannel.1", "dst", address)
             self.on(node, "ip", "neigh", "add", f"10.42.{other}.0", "lladdr", mac, "dev", "flannel.1", "nud", "permanent")
             self.on(node, "ip", "route", "add", f"10.42.{other}.0/24", "via", f"10.42.{other}.0", "dev", "flannel.1", "onlink")
-        self.on(node, "nft", "-f", "-", stdin=FLANNEL)
+        self.masquerade(node)
+
+    def masquerade(self, node: str) -> None:
+        """Flannel's rules: everything that leaves the pod range gets the node's address."""
+        self.on(node, "nft", "-f", "-", stdin=FLANNEL.replace("PODS", str(NODES[node][0])))
 
     def _mesh(self, node: str) -> None:
         for line in (f"addr add {NODES[node][4]}/32 dev tailscale0", "link set tailscale0 mtu 1280 up",
@@ -323,6 +328,7 @@ FLANNEL = """table ip flannel {
   chain post {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr 10.42.0.0/16 ip daddr 10.42.0.0/16 return
+    ip saddr != 10.42.0.0/16 ip daddr 10.42.PODS.0/24 return
     ip saddr 10.42.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
     ip saddr != 10.42.0.0/16 ip daddr 10.42.0.0/16 masquerade fully-random
   }
