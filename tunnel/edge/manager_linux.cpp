@@ -1,8 +1,10 @@
 #include "gateway/base/runtime/log.hpp"
 #include "tunnel/edge/key_store.hpp"
 #include "tunnel/edge/manager.hpp"
+#include "tunnel/edge/route_check_linux.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace oceanid::tunnel {
 namespace {
@@ -104,6 +106,12 @@ ResolvedEndpoints TunnelManager::choose_endpoints() {
     std::vector<SocketAddress> candidates;
     for (const IpAddress& address : book_.find(peer.endpoint->host))
       candidates.push_back({address, peer.endpoint->port});
+    // A home connection without IPv6 must not dial a name's IPv6 address for ever. With no route to
+    // any of them the line is down, and what was chosen stays.
+    std::vector<SocketAddress> routed;
+    std::ranges::copy_if(candidates, std::back_inserter(routed),
+                         [&](const SocketAddress& to) { return has_route(to, wanted_.fwmark); });
+    if (!routed.empty()) candidates = std::move(routed);
     const std::string name = peer.endpoint->to_string();
     const auto before = chosen_.find(name);
     const auto current = before == chosen_.end() ? std::optional<SocketAddress>() : before->second;
