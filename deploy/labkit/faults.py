@@ -45,7 +45,7 @@ def apply(state: State, words: list[str]) -> None:
     if on and key in state.values["faults"] and name not in REPEATABLE:
         FAULTS[name](state, node, False, rest[1:])
     FAULTS[name](state, node, on, rest[1:])
-    if on:
+    if on and name != "purge-routes":  # which is an event, not a state
         state.values["faults"][key] = " ".join(rest[1:])
     else:
         state.values["faults"].pop(key, None)
