@@ -25,11 +25,15 @@ bool is_device_lost(const Error& error) {
   return error.os_error == ENODEV || error.os_error == ENETDOWN;
 }
 
-// IPv6 is switched off on the device (EACCES), or its MTU is below 1280 (EINVAL).
+// IPv6 is switched off on the device (EACCES), or its MTU is below 1280 (EINVAL for an address).
 bool is_ipv6_refused(const NetlinkChange& change, const Error& error) {
-  const auto* added = std::get_if<AddAddress>(&change);
-  return added && !added->address.address.is_v4() &&
-         (error.os_error == EACCES || error.os_error == EINVAL);
+  if (const auto* added = std::get_if<AddAddress>(&change))
+    return !added->address.address.is_v4() &&
+           (error.os_error == EACCES || error.os_error == EINVAL);
+  const auto* added = std::get_if<AddRoute>(&change);
+  const auto* replaced = std::get_if<ReplaceRoute>(&change);
+  const Route* route = added ? &added->route : replaced ? &replaced->to : nullptr;
+  return route && route->device && route->family == Family::v6 && error.os_error == EACCES;
 }
 
 void append_unique(std::vector<std::string>& out, std::vector<std::string> more) {
@@ -134,7 +138,7 @@ Result<void> Reconciler::netlink_step(const NetlinkChange& change, Run& run) {
     return {};
   }
   if (!is_device_lost(done.error()) && !is_ipv6_refused(change, done.error())) return done;
-  run.report.skipped.push_back(done.error().what);
+  append_unique(run.report.skipped, {done.error().what});
   // The new route cannot stand; the old one must not carry traffic in its place.
   if (const auto* replaced = std::get_if<ReplaceRoute>(&change))
     return netlink_step(DeleteRoute{replaced->from}, run);

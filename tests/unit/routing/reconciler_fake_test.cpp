@@ -134,6 +134,17 @@ TEST_F(ReconcilerTest, SkipsARouteWhoseDeviceVanishesBetweenReadingAndWriting) {
       << "the exit that is no longer wanted must not carry on";
 }
 
+TEST_F(ReconcilerTest, SkipsAnIpv6RouteByADeviceThatHasNoIpv6) {
+  NetworkState state = sample_state();
+  state.routes.push_back(open_default(Family::v6, 13128, "oc-one"));
+  kernel_.failures = {{"+ default dev oc-one table 13128 metric 10 (ipv6)", EACCES}};
+  const auto report = apply(state);
+  ASSERT_TRUE(report) << report.error().what;
+  EXPECT_THAT(report->skipped, ElementsAre(HasSubstr("(ipv6)")));
+  EXPECT_THAT(kernel_.dump(),
+              HasSubstr("unreachable default table 13128 metric 4294967295 (ipv6)"));
+}
+
 TEST_F(ReconcilerTest, NamesTheCommandForARequiredSysctlThatCannotBeWritten) {
   kernel_.failures = {{"src_valid_mark", EROFS}};
   const auto report = apply(sample_state());
