@@ -47,6 +47,7 @@ def _proxy() -> str:
     servers = [plan.SERVICES["dns"].address4]
     ranges = ", ".join(f'"{prefix}"' for prefix in plan.DOCUMENTATION)
     return (f'proxy:\n  listeners:\n    - {{ bind: "[::]:{plan.PROXY_PORT}" }}\n'
+            f"  connect_ports: [443, 5432, 6432, 8443, {plan.ECHO_PORT}]\n"
             f"  guard: {{ allow: [{ranges}] }}\n  dns: {{ servers: [{', '.join(servers)}] }}")
 
 

@@ -276,9 +276,9 @@ void Network::update_exits() {
 }
 
 routing::Inputs Network::inputs() const {
-  return routing_inputs(
-      config_, facts_, tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>(),
-      tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
+  return routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : planned_tunnels(config_),
+                        tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(),
+                        exits_);
 }
 
 void Network::describe(ipc::GatewaySnapshot& out) const {

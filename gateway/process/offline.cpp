@@ -7,7 +7,6 @@
 #include "routing/core/plan.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
-#include "tunnel/core/plan.hpp"
 #include "tunnel/edge/backend.hpp"
 #include "tunnel/edge/key_store.hpp"
 
@@ -46,24 +45,6 @@ Result<std::unique_ptr<Here>> open_here(const std::string& state_dir) {
   here->reconciler =
       std::make_unique<routing::Reconciler>(here->io.get_executor(), *here->kernel, state_dir);
   return here;
-}
-
-// The tunnels as they would be, without touching any device: names, MTU, peers.
-std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
-  std::vector<tunnel::TunnelStatus> out;
-  if (!config.tunnel) return out;
-  auto devices = tunnel::plan(*config.tunnel, config.exits, {}, {});
-  if (!devices) return out;
-  for (const auto& device : *devices) {
-    tunnel::TunnelStatus status;
-    status.device = device.name;
-    status.hub = device.hub;
-    status.mtu = device.mtu;
-    for (const auto& peer : device.peers)
-      status.peers.emplace_back().name = peer.name;
-    out.push_back(std::move(status));
-  }
-  return out;
 }
 
 Result<routing::Inputs> inputs_here(const Config& config, Here& here) {

@@ -104,6 +104,22 @@ std::vector<IpAddress> local_addresses_of(const routing::HostFacts& facts) {
   return out;
 }
 
+std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
+  std::vector<tunnel::TunnelStatus> out;
+  if (!config.tunnel) return out;
+  auto devices = tunnel::plan(*config.tunnel, config.exits, {}, {});
+  if (!devices) return out;
+  for (const auto& device : *devices) {
+    tunnel::TunnelStatus status;
+    status.device = device.name;
+    status.hub = device.hub;
+    status.mtu = device.mtu;
+    for (const auto& peer : device.peers) status.peers.emplace_back().name = peer.name;
+    out.push_back(std::move(status));
+  }
+  return out;
+}
+
 routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& facts,
                                const std::vector<tunnel::TunnelStatus>& tunnels,
                                const std::vector<SocketAddress>& peer_endpoints,
@@ -129,6 +145,9 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
     for (const auto& address : link.addresses)
       if (!address.link_local) out.on_link.push_back(address.network);
   }
+  for (const auto& route : facts.defaults)
+    if (!is_our_link(route.device) && std::ranges::find(out.uplinks, route.device) == out.uplinks.end())
+      out.uplinks.push_back(route.device);
   out.local_addresses = local_addresses_of(facts);
   out.guarded_ports = guarded_ports(config);
   if (config.serve_exit) {

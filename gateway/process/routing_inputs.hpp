@@ -17,6 +17,9 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
                                const std::vector<SocketAddress>& peer_endpoints,
                                const ExitTable& exits);
 
+// The tunnels as they will be, before any device exists: names, MTU, peers.
+std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config);
+
 // The mark on WireGuard's own packets (bit 4 inside routing.mark's mask); zero without routing.
 Mark underlay_mark(const Config& config);
 

@@ -74,11 +74,13 @@ std::string own_program() {
 // The binary on disk takes over with our listening sockets (LISTEN_FDS from descriptor 3 on).
 int become_new_binary(const std::string& program, const ListenerSet& listeners, int launcher,
                       const std::string& config_file) {
+  // Everything moves clear of 3… before anything is put there.
+  const int clear = STDERR_FILENO + 1 + static_cast<int>(listeners.sockets().size());
+  const int kept_launcher = ::fcntl(launcher, F_DUPFD, clear);  // without close-on-exec
   std::vector<int> moved;
   std::string names;
   for (const auto& [key, fd] : listeners.sockets()) {
-    constexpr int safe_distance = 1000;  // clear of 3… until all are copied
-    moved.push_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, safe_distance));
+    moved.push_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, clear));
     names += (names.empty() ? "" : ":") + store_name(key);
   }
   int next = STDERR_FILENO + 1;
@@ -90,8 +92,7 @@ int become_new_binary(const std::string& program, const ListenerSet& listeners, 
   std::vector<const char*> arguments = {"oceanid", "run"};
   if (!config_file.empty()) arguments.insert(arguments.end(), {"-c", config_file.c_str()});
   arguments.push_back(nullptr);
-  ::setenv(launcher_variable, std::to_string(launcher).c_str(), 1);
-  ::fcntl(launcher, F_SETFD, 0);
+  ::setenv(launcher_variable, std::to_string(kept_launcher).c_str(), 1);
   ::execv(program.c_str(), const_cast<char* const*>(arguments.data()));
   log::error("gateway", "the new binary cannot be executed", {{"error", std::strerror(errno)}});
   return 1;

@@ -17,23 +17,25 @@ for index in range(count):
     s.sendall(b"CONNECT edge.example.test:7844 HTTP/1.1\r\nHost: edge.example.test:7844\r\n\r\n")
     sockets.append(s)
 ready = 0
+rests = []
 for s in sockets:
-    head = b""
-    while b"\r\n\r\n" not in head:
+    data = b""
+    while b"\r\n\r\n" not in data:
         part = s.recv(4096)
         if not part: break
-        head += part
-    ready += head.startswith(b"HTTP/1.1 200")
+        data += part
+    ready += data.startswith(b"HTTP/1.1 200")
+    rests.append(data.partition(b"\r\n\r\n")[2])
 answered = 0
 for index, s in enumerate(sockets):
     s.sendall(b"tunnel %d\n" % index)
 for index, s in enumerate(sockets):
-    line = b""
-    while not line.endswith(b"\n"):
+    data = rests[index]  # the address first, then the echo
+    while data.count(b"\n") < 2:
         part = s.recv(4096)
         if not part: break
-        line += part
-    answered += line == b"203.0.113.10 tunnel %d\n" % index
+        data += part
+    answered += data == b"203.0.113.10\ntunnel %d\n" % index
 print(ready, answered)
 """
 

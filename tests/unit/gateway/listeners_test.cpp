@@ -28,7 +28,9 @@ std::uint16_t port_of(int fd) {
 TEST(Listeners, NameEverySocketOfEveryCore) {
   Config config;
   config.admin_bind = SocketAddress::parse("127.0.0.1:2000").value();
-  config.proxy.listeners.push_back({.bind = SocketAddress::parse("[::]:3128").value()});
+  proxy::ListenerSettings listener;
+  listener.bind = SocketAddress::parse("[::]:3128").value();
+  config.proxy.listeners.push_back(listener);
   proxy::ForwardSettings forward;
   forward.bind = SocketAddress::parse("[::]:5432").value();
   config.forwards.push_back(forward);
