@@ -73,15 +73,22 @@ std::vector<Problem> Report::take() && {
   return std::move(problems_);
 }
 
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text.substr(0, max_quoted)) {
-    if (c == '"' || c == '\\')
-      out += {'\\', c};
-    else if (c >= ' ' && c <= '~')
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c >= ' ' && c <= '~')
       out += c;
     else
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text.substr(0, max_quoted)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += printable({&c, 1});
   }
   if (text.size() > max_quoted) out += "...";
   return out + "\"";

@@ -26,7 +26,10 @@ class Report {
   std::vector<Problem> problems_;
 };
 
-// Untrusted text in quotes, shortened, with everything but printable ASCII escaped.
+// Everything but printable ASCII escaped: messages go to terminals and logs.
+std::string printable(std::string_view text);
+
+// Untrusted text in quotes, shortened and escaped.
 std::string quoted(std::string_view text);
 
 // `base.key`, quoted when the key is not a plain word.

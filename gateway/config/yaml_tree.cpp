@@ -242,7 +242,7 @@ YamlNode parse_yaml(std::string_view text, Report& report) {
     read_documents(text, builder, report);
   } catch (const TooDeep&) {
   } catch (const YAML::Exception& error) {
-    report.add(place_from(error.mark), "", "not valid YAML: " + error.msg);
+    report.add(place_from(error.mark), "", "not valid YAML: " + printable(error.msg));
   }
   return builder.take();
 }
