@@ -71,6 +71,7 @@ awaitable<Result<void>> Network::start() {
   else
     log::warn("routing", "changes of links and addresses are noticed only by a slow audit",
               {{"error", watcher.error().what}});
+  resume_former_choice();
   // The closed state first: from here on nothing leaves but through a proven exit.
   auto closed = co_await converge();
   if (config_.tunnel) {
@@ -87,6 +88,26 @@ awaitable<Result<void>> Network::start() {
   tasks_.spawn("network", converge_loop());
   if (!closed) co_return closed;
   co_return co_await converge();
+}
+
+// Which exit the kernel's egress table still names, from before a restart.
+void Network::resume_former_choice() {
+  if (!config_.routing) return;
+  const auto actual = kernel_->read_actual();
+  if (!actual) return;
+  for (const auto& route : actual->routes) {
+    if (route.table != config_.routing->table || route.type != routing::RouteType::unicast ||
+        route.destination.length() != 0)
+      continue;
+    for (std::size_t i = 0; i < config_.exits.size(); ++i)
+      if (route.device == device_of(config_.exits[i]))
+        selector_.resume(i, std::chrono::steady_clock::now());
+  }
+}
+
+IfName Network::device_of(const ExitSettings& exit) const {
+  if (exit.peer) return tunnel::device_of_peer(*exit.peer);
+  return exit.self ? config_.serve_exit->uplink : *exit.interface;
 }
 
 awaitable<Result<void>> Network::reconfigure(const Config& config) {
@@ -125,8 +146,8 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
-  // A home connection without IPv6 must not dial the AAAA record of its peer. When no address can be
-  // reached now, all are kept: a default route may be about to come.
+  // A home connection without IPv6 must not dial the AAAA record of its peer. When no address can
+  // be reached now, all are kept: a default route may be about to come.
   std::vector<IpAddress> reachable;
   std::ranges::copy_if(addresses, std::back_inserter(reachable), [this](const IpAddress& address) {
     return routing::find_default(facts_, address.family()) != nullptr;
@@ -210,24 +231,25 @@ ExitState Network::state_of(const ExitSettings& exit) const {
   out.addresses = exit.addresses;
   // `address` is what the world must see: a family without one must not be used through this exit.
   const auto promised = [&](Family family) {
-    return exit.addresses.empty() ||
-           std::ranges::any_of(exit.addresses, [&](const IpAddress& a) { return a.family() == family; });
+    return exit.addresses.empty() || std::ranges::any_of(exit.addresses, [&](const IpAddress& a) {
+             return a.family() == family;
+           });
   };
+  const IfName device = device_of(exit);
   if (exit.peer) {
-    const IfName device = tunnel::device_of_peer(*exit.peer);
     out.ipv4 = promised(Family::v4) && carries(config_, *exit.peer, Family::v4);
     out.ipv6 = promised(Family::v6) && carries(config_, *exit.peer, Family::v6);
     out.reason = "the tunnel is not up yet";
+    if (routing::find_link(facts_, device) != nullptr) out.device = device;
     if (!tunnels_) return out;
     for (const auto& status : tunnels_->status()) {
       if (status.device != device) continue;
-      if (status.present) out.device = device;
+      if (!status.present) out.device.reset();
       out.usable = status.present && status.proof.usable;
       out.reason = status.error.empty() ? status.proof.reason : status.error;
     }
     return out;
   }
-  const IfName device = exit.self ? config_.serve_exit->uplink : *exit.interface;
   const auto* link = routing::find_link(facts_, device);
   out.reason = "the interface does not exist";
   if (link == nullptr) return out;
@@ -281,7 +303,19 @@ routing::Inputs Network::inputs() const {
                         exits_);
 }
 
-void Network::describe(ipc::GatewaySnapshot& out) const {
+void Network::describe(ipc::GatewaySnapshot& out) {
+  if (kernel_ && routing_view_.enabled) {
+    // Both are the kill switch at work: what would have left around the exit, and what would have
+    // left an exit untranslated. A table that is gone for the moment leaves the last known number.
+    std::uint64_t blocked = 0;
+    bool known = false;
+    for (const auto* name : {"leak_blocked", "lastline_blocked"})
+      if (const auto packets = kernel_->counter_packets(name)) {
+        blocked += *packets;
+        known = true;
+      }
+    if (known) routing_view_.leaks_blocked = blocked;
+  }
   out.routing = routing_view_;
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);

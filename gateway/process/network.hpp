@@ -42,7 +42,7 @@ class Network {
   std::vector<std::string> endpoint_names() const;
 
   const ExitTable& exits() const { return exits_; }
-  void describe(ipc::GatewaySnapshot& out) const;
+  void describe(ipc::GatewaySnapshot& out);
   std::vector<IpAddress> local_addresses() const;
 
   // Removes every trace from the kernel; a sentence that says what was removed.
@@ -55,6 +55,8 @@ class Network {
   awaitable<void> converge_loop();
   awaitable<Result<void>> converge();
   void update_exits();
+  void resume_former_choice();
+  IfName device_of(const ExitSettings& exit) const;
   void mark_due();
   void on_host_change();
   void keep_guard();

@@ -114,7 +114,8 @@ std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
     status.device = device.name;
     status.hub = device.hub;
     status.mtu = device.mtu;
-    for (const auto& peer : device.peers) status.peers.emplace_back().name = peer.name;
+    for (const auto& peer : device.peers)
+      status.peers.emplace_back().name = peer.name;
     out.push_back(std::move(status));
   }
   return out;
@@ -146,7 +147,8 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
       if (!address.link_local) out.on_link.push_back(address.network);
   }
   for (const auto& route : facts.defaults)
-    if (!is_our_link(route.device) && std::ranges::find(out.uplinks, route.device) == out.uplinks.end())
+    if (!is_our_link(route.device) &&
+        std::ranges::find(out.uplinks, route.device) == out.uplinks.end())
       out.uplinks.push_back(route.device);
   out.local_addresses = local_addresses_of(facts);
   out.guarded_ports = guarded_ports(config);

@@ -28,6 +28,9 @@ class LinuxKernel final : public Kernel {
   Result<void> write_sysctl(const std::string& path, const std::string& value) override;
   awaitable<Result<void>> run_nft(std::string text) override;
 
+  // Packets that a named counter of our table has seen; not_found without the table.
+  Result<std::uint64_t> counter_packets(std::string_view name);
+
   // Netlink port of our requests: what we cause carries it, so that a watcher can tell it apart.
   std::uint32_t port_id() const { return route_.port_id(); }
 

@@ -4,6 +4,7 @@
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/netlink_attributes.hpp"
 
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -36,6 +37,24 @@ Result<TableFound> find_table(NetlinkSocket& socket, std::uint8_t family, std::s
 }
 
 }  // namespace
+
+Result<std::uint64_t> LinuxKernel::counter_packets(std::string_view name) {
+  Message ask(static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETOBJ), 0);
+  auto& head = ask.extra<nfgenmsg>();
+  head.nfgen_family = NFPROTO_INET;
+  head.version = NFNETLINK_V0;
+  ask.put_text(NFTA_OBJ_TABLE, nft_table);
+  ask.put_text(NFTA_OBJ_NAME, name);
+  // Network order, as every number of nfnetlink.
+  ask.put_u32(NFTA_OBJ_TYPE, htobe32(NFT_OBJECT_COUNTER));
+  std::uint64_t packets = 0;
+  auto asked = netfilter_.request(std::move(ask), [&](const nlmsghdr& message) {
+    const auto attributes = Attributes::of(message, sizeof(nfgenmsg));
+    packets = attributes.nested(NFTA_OBJ_DATA).be64(NFTA_COUNTER_PACKETS).value_or(0);
+  });
+  if (!asked) return std::unexpected(std::move(asked.error()).context("reading an nft counter"));
+  return packets;
+}
 
 Result<NftActual> LinuxKernel::read_nft() {
   NftActual out;

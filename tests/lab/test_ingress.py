@@ -50,16 +50,18 @@ def test_the_exits_own_network_is_out_of_reach(lab, probe):
 
 
 def test_a_foreign_source_through_a_tunnel_is_refused(lab, probe):
-    """A compromised worker node sends with an address that is not its own; the exit must not forward it."""
+    """A compromised worker node sends with an address that is not its own; the exit must not forward it.
+
+    Not one of the pod range: the node's own Flannel would give that one the tunnel's address."""
     probe("tethys", "eth0", "udp dport 7844")
-    lab.exec("styx", "ip", "addr", "add", "10.42.99.9/32", "dev", "lo")
+    lab.exec("styx", "ip", "addr", "add", "172.20.7.7/32", "dev", "lo")
     try:
         # Straight into the tunnel, past the node's own routing.
         lab.exec("styx", "/usr/bin/python3", "-c", """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"oc-tethys")
-s.bind(("10.42.99.9", 0))
+s.bind(("172.20.7.7", 0))
 for _ in range(3):
     try:
         s.sendto(b"x", ("192.0.2.12", 7844))
@@ -67,7 +69,7 @@ for _ in range(3):
         print(error)
 """)
     finally:
-        lab.exec("styx", "ip", "addr", "del", "10.42.99.9/32", "dev", "lo")
+        lab.exec("styx", "ip", "addr", "del", "172.20.7.7/32", "dev", "lo")
     assert counted(lab, "tethys") == 0
     assert lab.leaks() == 0
 

@@ -4,6 +4,12 @@
 
 namespace oceanid::tunnel {
 
+void ExitSelector::resume(std::size_t index, TimePoint now) {
+  resumed_ = index;
+  current_ = index;
+  grace_until_ = now + grace;
+}
+
 std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,
                                                 std::optional<std::size_t> pin, TimePoint now) {
   usable_since_.resize(usable.size());
@@ -14,10 +20,19 @@ std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,
       usable_since_[i] = now;
   }
   due_.reset();
-  const auto eligible = [&](std::size_t i) { return usable[i] && (!pin || *pin == i); };
+  if (!grace_until_) grace_until_ = now + grace;
+  const bool starting = now < *grace_until_;
+  if (!starting) resumed_.reset();
+  const auto eligible = [&](std::size_t i) {
+    return (usable[i] || resumed_ == i) && (!pin || *pin == i);
+  };
   if (current_ && (*current_ >= usable.size() || !eligible(*current_))) current_.reset();
   for (std::size_t i = 0; i < usable.size(); ++i) {
     if (!eligible(i)) continue;
+    if (!current_ && starting && i != pin.value_or(0)) {
+      due_ = *grace_until_;
+      break;
+    }
     if (!current_) {
       current_ = i;
       break;
@@ -30,6 +45,8 @@ std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,
     }
     due_ = due_ ? std::min(*due_, back_at) : back_at;
   }
+  if (starting && resumed_ && current_ == resumed_)
+    due_ = due_ ? std::min(*due_, *grace_until_) : *grace_until_;
   return current_;
 }
 

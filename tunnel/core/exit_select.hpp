@@ -16,12 +16,17 @@ class ExitSelector {
  public:
   explicit ExitSelector(std::chrono::milliseconds hold) : hold_(hold) {}
 
+  static constexpr std::chrono::milliseconds grace{1500};
+
+  // A former life's choice, found in the kernel: counts as usable until `grace` is over. Before
+  // select().
+  void resume(std::size_t index, TimePoint now);
   void set_hold(std::chrono::milliseconds hold) { hold_ = hold; }
   // usable[i]: exit i is proven now. `pin`: only this one is eligible.
   std::optional<std::size_t> select(const std::vector<bool>& usable, std::optional<std::size_t> pin,
                                     TimePoint now);
   std::optional<std::size_t> current() const { return current_; }
-  // When a waiting return to a preferred exit falls due; none: nothing waits.
+  // When a decision that waits (for a hold, for the grace) falls due; none: nothing waits.
   std::optional<TimePoint> next_decision() const;
 
  private:
@@ -29,6 +34,8 @@ class ExitSelector {
   std::optional<std::size_t> current_;
   std::vector<std::optional<TimePoint>> usable_since_;
   std::optional<TimePoint> due_;
+  std::optional<TimePoint> grace_until_;
+  std::optional<std::size_t> resumed_;
 };
 
 }  // namespace oceanid::tunnel

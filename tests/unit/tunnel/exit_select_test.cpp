@@ -8,25 +8,32 @@ namespace {
 using namespace std::chrono_literals;
 const TimePoint start{1h};
 
-TEST(ExitSelect, TakesTheFirstUsableInOrder) {
+// One whose start is over: nothing was usable then.
+ExitSelector settled() {
   ExitSelector selector(10s);
+  selector.select({}, {}, start - 1min);
+  return selector;
+}
+
+TEST(ExitSelect, TakesTheFirstUsableInOrder) {
+  ExitSelector selector = settled();
   EXPECT_EQ(selector.select({false, true, true}, {}, start), 1U);
 }
 
 TEST(ExitSelect, HasNoneWhenNoneIsProven) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   EXPECT_EQ(selector.select({false, false}, {}, start), std::nullopt);
   EXPECT_EQ(selector.select({}, {}, start), std::nullopt);
 }
 
 TEST(ExitSelect, LeavesAFailedExitAtOnce) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   selector.select({true, true}, {}, start);
   EXPECT_EQ(selector.select({false, true}, {}, start + 1ms), 1U);
 }
 
 TEST(ExitSelect, ReturnsToAPreferredExitOnlyAfterTheHold) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   selector.select({false, true}, {}, start);
   EXPECT_EQ(selector.select({true, true}, {}, start + 1s), 1U);
   EXPECT_EQ(selector.next_decision(), start + 11s);
@@ -36,7 +43,7 @@ TEST(ExitSelect, ReturnsToAPreferredExitOnlyAfterTheHold) {
 }
 
 TEST(ExitSelect, AFlapRestartsTheHold) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   selector.select({false, true}, {}, start);
   selector.select({true, true}, {}, start + 1s);
   selector.select({false, true}, {}, start + 9s);
@@ -46,15 +53,41 @@ TEST(ExitSelect, AFlapRestartsTheHold) {
 }
 
 TEST(ExitSelect, APinExcludesTheOthers) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   EXPECT_EQ(selector.select({true, true}, 1, start), 1U);
   EXPECT_EQ(selector.select({true, false}, 1, start), std::nullopt);
 }
 
 TEST(ExitSelect, SurvivesAShorterListAfterAReload) {
-  ExitSelector selector(10s);
+  ExitSelector selector = settled();
   selector.select({false, false, true}, {}, start);
   EXPECT_EQ(selector.select({true}, {}, start + 1s), 0U);
+}
+
+TEST(ExitSelect, GivesThePreferredExitAMomentAtTheStart) {
+  ExitSelector selector(10s);
+  EXPECT_EQ(selector.select({false, true}, {}, start), std::nullopt);
+  EXPECT_EQ(selector.next_decision(), start + ExitSelector::grace);
+  EXPECT_EQ(selector.select({true, true}, {}, start + 300ms), 0U);
+}
+
+TEST(ExitSelect, TakesAnotherWhenThePreferredDoesNotComeInTime) {
+  ExitSelector selector(10s);
+  EXPECT_EQ(selector.select({false, true}, {}, start), std::nullopt);
+  EXPECT_EQ(selector.select({false, true}, {}, start + ExitSelector::grace), 1U);
+}
+
+TEST(ExitSelect, KeepsAFormerLifesChoiceUntilItIsProvenOrTheGraceIsOver) {
+  ExitSelector proven(10s);
+  proven.resume(1, start);
+  EXPECT_EQ(proven.select({false, false}, {}, start), 1U);
+  EXPECT_EQ(proven.next_decision(), start + ExitSelector::grace);
+  EXPECT_EQ(proven.select({false, true}, {}, start + 200ms), 1U);
+  EXPECT_EQ(proven.select({false, true}, {}, start + 1min), 1U);
+  ExitSelector lost(10s);
+  lost.resume(1, start);
+  EXPECT_EQ(lost.select({true, false}, {}, start + 200ms), 1U);
+  EXPECT_EQ(lost.select({true, false}, {}, start + ExitSelector::grace), 0U);
 }
 
 }  // namespace
