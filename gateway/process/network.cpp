@@ -146,13 +146,7 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
-  // A home connection without IPv6 must not dial the AAAA record of its peer. When no address can
-  // be reached now, all are kept: a default route may be about to come.
-  std::vector<IpAddress> reachable;
-  std::ranges::copy_if(addresses, std::back_inserter(reachable), [this](const IpAddress& address) {
-    return routing::find_default(facts_, address.family()) != nullptr;
-  });
-  if (tunnels_) tunnels_->set_resolved(name, reachable.empty() ? addresses : reachable);
+  if (tunnels_) tunnels_->set_resolved(name, addresses);
 }
 
 std::vector<std::string> Network::endpoint_names() const {

@@ -15,9 +15,9 @@ namespace oceanid::proxy {
 
 enum class Reason : std::uint8_t {
   ok,
-  bad_request,    // the head breaks RFC 9112
-  bad_target,     // the destination is not HOST:PORT
-  host_mismatch,  // Host names another host than the target
+  bad_request,  // the head breaks RFC 9112
+  bad_target,   // the destination is not HOST:PORT
+  bad_host,     // the Host field is not HOST[:PORT]
   target_too_long,
   head_too_large,  // bytes or number of fields
   head_timeout,

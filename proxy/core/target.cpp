@@ -170,7 +170,7 @@ Result<HostPort> parse_authority(std::string_view authority) {
   return HostPort{*std::move(host), *port};
 }
 
-bool host_matches_target(std::string_view host_field, const HostPort& target) {
+bool is_host_field(std::string_view host_field) {
   if (host_field.empty()) return true;
   std::size_t host_end = host_field.find(':');
   if (host_field.starts_with('[')) {
@@ -178,8 +178,7 @@ bool host_matches_target(std::string_view host_field, const HostPort& target) {
     if (close == std::string_view::npos) return false;
     host_end = close + 1;
   }
-  const auto host = canonical_host(host_field.substr(0, host_end));
-  if (!host || *host != target.host) return false;
+  if (!canonical_host(host_field.substr(0, host_end))) return false;
   if (host_end == std::string_view::npos || host_end == host_field.size()) return true;
   const std::string_view port = host_field.substr(host_end + 1);
   // "host:" with an empty port is legal (RFC 3986 section 3.2.3).

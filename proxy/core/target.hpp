@@ -30,8 +30,9 @@ Result<std::string> canonical_host(std::string_view host);
 // last part filling what is left. None for anything else, overflow included.
 std::optional<IpAddress> parse_loose_v4(std::string_view text);
 
-// Whether a Host field names the same host as the target. The port is not compared: many clients
-// leave it out of Host on CONNECT. An empty Host names nothing and matches.
-bool host_matches_target(std::string_view host_field, const HostPort& target);
+// Whether a Host field is HOST or HOST:PORT. On CONNECT the request target alone counts and the
+// Host field is only checked for its form: clients leave the port out (Java, Python) or name the
+// proxy itself there (undici's ProxyAgent before 5.23). An empty Host names nothing and is valid.
+bool is_host_field(std::string_view host_field);
 
 }  // namespace oceanid::proxy

@@ -98,8 +98,7 @@ class ConnectSession {
     target_ = std::move(*target);
     trace_.record.port = target_.port;
     const std::string* host = head_.find("host");
-    if (host != nullptr && !host_matches_target(*host, target_))
-      return Refusal{Reason::host_mismatch, {}, {}};
+    if (host != nullptr && !is_host_field(*host)) return Refusal{Reason::bad_host, {}, {}};
     const Decision decision = decide(*snapshot_->runtime->proxy, target_);
     trace_.record.role = decision.role;
     trace_.record.rule = decision.rule;

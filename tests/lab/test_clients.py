@@ -15,6 +15,12 @@ https.get('https://ip.example.test/', { agent }, r => {
   let text = ''; r.on('data', d => text += d); r.on('end', () => console.log(text.trim()));
 }).on('error', e => { console.error(e.message); process.exit(1); });
 """
+NODE_FETCH = """
+const { fetch, ProxyAgent } = require('undici');
+fetch('https://ip.example.test/', { dispatcher: new ProxyAgent(process.env.HTTPS_PROXY) })
+  .then(r => r.text()).then(t => console.log(t.trim()))
+  .catch(e => { console.error(e, e.cause); process.exit(1); });
+"""
 
 
 def with_proxy(lab, *words, timeout=60):
@@ -40,9 +46,13 @@ def test_python_requests(lab):
     assert with_proxy(lab, "/usr/bin/python3", "-c", REQUESTS) == EXIT
 
 
-def test_node_through_its_proxy_agent(lab):
+def test_node_https_through_its_proxy_agent(lab):
     out = with_proxy(lab, "env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "node", "-e", NODE_AGENT)
     assert out == EXIT
+
+
+def test_node_fetch_through_its_proxy_agent(lab):
+    assert with_proxy(lab, "env", "NODE_PATH=/usr/share/nodejs", "node", "-e", NODE_FETCH) == EXIT
 
 
 def test_git_over_https(lab, tmp_path):

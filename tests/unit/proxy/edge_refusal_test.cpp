@@ -34,7 +34,7 @@ TEST(EdgeRefusal, MalformedHeadsAreAnsweredAndTheConnectionEnds) {
       "CONNECT http://127.0.0.1:80/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
       "CONNECT 127.0.0.1:80 HTTP/1.1\nHost: 127.0.0.1\n\n",
       "CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n",
-      "CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: other.example\r\n\r\n",
+      "CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: other.example:x\r\n\r\n",
       "\x16\x03\x01\x02\x01\x01\x01\xfc\x03\x03",
       "\x05\x01\x01",
   };
