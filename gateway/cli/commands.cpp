@@ -113,6 +113,15 @@ int install_guard(const Options& options) {
 int show_plan(const Options& options) {
   const auto config = load_or_complain(options);
   if (!config) return exit_usage;
+  // A running gateway knows what a plan on paper cannot: resolved endpoints, the exit in use.
+  if (const auto path = control_socket_path(options)) {
+    const auto answer = process::ask_gateway(*path, "plan", 60s);
+    if (!answer && answer.error().code != Errc::not_found) return complain(answer.error());
+    if (answer && answer->is_string()) {
+      fmt::print("{}", answer->get_string().c_str());
+      return exit_ok;
+    }
+  }
   const auto text = process::plan_offline(*config);
   if (!text) return complain(text.error());
   fmt::print("{}", *text);

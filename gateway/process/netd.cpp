@@ -135,6 +135,14 @@ awaitable<void> Netd::signals() {
 awaitable<Result<boost::json::value>> Netd::command(std::string name) {
   if (name == "status") co_return boost::json::value_from(snapshot());
   if (name == "down") co_return co_await down();
+  if (name == "plan") {
+    const LoadedConfig fresh = load_config(loaded_.text.empty() ? std::string() : loaded_.file);
+    if (!fresh.config)
+      co_return fail(Errc::invalid_argument, fresh.problems.front().to_string(fresh.file));
+    auto text = co_await network_.plan(*fresh.config);
+    if (!text) co_return std::unexpected(std::move(text.error()));
+    co_return boost::json::value(*text);
+  }
   if (name == "drain") {
     tasks_.spawn("shutdown", shut_down("asked to drain"));
     co_return "draining: no new connections; this process ends when the last one has";
@@ -146,7 +154,7 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name) {
   }
   co_return fail(
       Errc::invalid_argument,
-      fmt::format("unknown command \"{}\"; there are status, reload, drain, down", name));
+      fmt::format("unknown command \"{}\"; there are status, plan, reload, drain, down", name));
 }
 
 awaitable<Result<boost::json::value>> Netd::down() {

@@ -351,6 +351,15 @@ std::vector<IpAddress> Network::local_addresses() const {
   return local_addresses_of(facts_);
 }
 
+awaitable<Result<std::string>> Network::plan(Config config) {
+  if (!reconciler_) co_return std::string("nothing to change\n");
+  const bool same = tunnels_ && tunnels_equal(config_, config);
+  const auto tunnels = same ? tunnels_->status() : planned_tunnels(config);
+  const auto endpoints = tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>();
+  auto desired = routing::plan(routing_inputs(config, facts_, tunnels, endpoints, exits_));
+  co_return co_await reconciler_->plan(std::move(desired));
+}
+
 awaitable<Result<std::string>> Network::down() {
   if (!reconciler_) co_return std::string("nothing of ours is in the kernel");
   co_await stop();

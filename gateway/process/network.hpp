@@ -45,6 +45,9 @@ class Network {
   void describe(ipc::GatewaySnapshot& out);
   std::vector<IpAddress> local_addresses() const;
 
+  // What the change to `config` would do to the kernel, as text; changes nothing.
+  awaitable<Result<std::string>> plan(Config config);
+
   // Removes every trace from the kernel; a sentence that says what was removed.
   awaitable<Result<std::string>> down();
   // Ends our work; the kernel's state stays as it is and fails closed.

@@ -98,5 +98,5 @@ routing: { sources: [10.42.1.0/24], interfaces: [cni0], bypass: [10.42.0.0/16, 1
 @pytest.mark.parametrize("node", NODES)
 def test_plan_changes_nothing(whole_lab, node):
     before = whole_lab.exec(node, "bash", "-c", READ).stdout
-    whole_lab.oceanid(node, "plan")
+    assert whole_lab.oceanid(node, "plan").stdout == "nothing to change\n"
     assert whole_lab.exec(node, "bash", "-c", READ).stdout == before
