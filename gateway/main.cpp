@@ -1,3 +1,5 @@
 #include "gateway/cli/cli.hpp"
 
-int main(int argc, char** argv) { return oceanid::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  return oceanid::cli::run(argc, argv);
+}

@@ -1,6 +1,9 @@
 #pragma once
-// What the operator says about the proxy and the forwards: `proxy:` and `forwards:` of the configuration
-// (DESIGN section 4) as plain values, already validated. Durations are milliseconds, bandwidth is bit/s.
+// What the operator says about the proxy and the forwards: `proxy:` and `forwards:` of the
+// configuration (DESIGN section 4) as plain values, already validated. Durations are milliseconds,
+// bandwidth is bit/s.
+
+#include "gateway/base/net_types.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -8,15 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "gateway/base/net_types.hpp"
-
 namespace oceanid::proxy {
 
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
 struct ListenerTls {
-  std::string certificate;               // PEM files
+  std::string certificate;  // PEM files
   std::string key;
   std::optional<std::string> client_ca;
   std::optional<std::string> crl;
@@ -35,7 +36,7 @@ struct ListenerSettings {
   SocketAddress bind;
   ListenerProtocol protocol = ListenerProtocol::http;
   bool proxy_protocol = false;
-  std::vector<Prefix> trusted;           // who may send a PROXY protocol header
+  std::vector<Prefix> trusted;  // who may send a PROXY protocol header
   std::optional<ListenerTls> tls;
   std::optional<Intercept> intercept;
   bool operator==(const ListenerSettings&) const = default;
@@ -45,7 +46,7 @@ enum class PolicyDefault : std::uint8_t { allow, deny, report };
 enum class RoleAction : std::uint8_t { enforce, report, open };
 
 struct RoleLimits {
-  std::uint32_t tunnels = 0;             // 0: no limit, here and below
+  std::uint32_t tunnels = 0;  // 0: no limit, here and below
   std::uint32_t rate_per_second = 0;
   std::uint64_t bandwidth_bits = 0;
   bool operator==(const RoleLimits&) const = default;
@@ -77,16 +78,16 @@ struct GuardSettings {
 };
 
 struct DnsSettings {
-  std::vector<SocketAddress> servers;    // port 53 when the operator gave none; empty: the host's
+  std::vector<SocketAddress> servers;  // port 53 when the operator gave none; empty: the host's
   milliseconds timeout = 5s;
-  std::uint32_t cache = 10000;           // entries
+  std::uint32_t cache = 10000;  // entries
   bool operator==(const DnsSettings&) const = default;
 };
 
 struct Timeouts {
   milliseconds head = 10s;
   milliseconds connect = 12s;
-  milliseconds attempt = 250ms;          // RFC 8305 connection attempt delay
+  milliseconds attempt = 250ms;  // RFC 8305 connection attempt delay
   milliseconds idle = 1h;
   milliseconds fin = 60s;
   milliseconds drain = 30s;
@@ -113,12 +114,12 @@ enum class ForwardProbe : std::uint8_t { tcp, tls, postgres, none };
 struct ForwardSettings {
   std::string name;
   SocketAddress bind;
-  std::vector<HostPort> to;              // in order of preference; does not pass the guard
+  std::vector<HostPort> to;                    // in order of preference; does not pass the guard
   std::optional<std::vector<Prefix>> clients;  // none: ProxySettings::clients
   ForwardProbe probe = ForwardProbe::postgres;
   std::uint32_t max_connections = 200;
   std::uint32_t per_client = 0;
-  bool proxy_protocol = false;           // send PROXY v2 to the target
+  bool proxy_protocol = false;  // send PROXY v2 to the target
   std::optional<std::string> exit;
   bool operator==(const ForwardSettings&) const = default;
 };
@@ -126,7 +127,7 @@ struct ForwardSettings {
 std::vector<Prefix> default_clients();
 
 struct ProxySettings {
-  std::uint32_t workers = 0;             // event loops; 0: one per core
+  std::uint32_t workers = 0;  // event loops; 0: one per core
   std::string user = "oceanid";
   std::vector<ListenerSettings> listeners;
   std::vector<Prefix> clients = default_clients();
@@ -138,7 +139,7 @@ struct ProxySettings {
   Timeouts timeouts;
   Limits limits;
   BreakerSettings breaker;
-  std::optional<std::string> parent;     // http://user:pass@host:port
+  std::optional<std::string> parent;  // http://user:pass@host:port
   bool operator==(const ProxySettings&) const = default;
 };
 

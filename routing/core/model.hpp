@@ -1,6 +1,10 @@
 #pragma once
-// The kernel's network state as a value: what we want it to be (`NetworkState`) and what the plan is
-// computed from (`Inputs`). Everything here is pure and comparable; edge/ makes the kernel match.
+// The kernel's network state as a value: what we want it to be (`NetworkState`) and what the plan
+// is computed from (`Inputs`). Everything here is pure and comparable; edge/ makes the kernel
+// match.
+
+#include "gateway/base/net_types.hpp"
+#include "routing/core/settings.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -8,12 +12,10 @@
 #include <variant>
 #include <vector>
 
-#include "gateway/base/net_types.hpp"
-#include "routing/core/settings.hpp"
-
 namespace oceanid::routing {
 
-inline constexpr std::uint8_t route_protocol = 131;   // RTPROT of every route and rule of ours ("oceanid")
+inline constexpr std::uint8_t route_protocol =
+    131;  // RTPROT of every route and rule of ours ("oceanid")
 inline constexpr std::string_view nft_table = "oceanid";
 
 // ---- what the plan is computed from -----------------------------------------------------------
@@ -22,7 +24,7 @@ struct TunnelPeer {
   std::string name;
   std::vector<IpAddress> addresses;
   std::vector<Prefix> networks;
-  std::optional<unsigned> mtu;               // route MTU of a peer on the hub
+  std::optional<unsigned> mtu;  // route MTU of a peer on the hub
   bool operator==(const TunnelPeer&) const = default;
 };
 
@@ -37,11 +39,11 @@ struct TunnelLink {
 
 struct ExitPath {
   std::string name;
-  IfName device;                             // oc-<peer>, the uplink (self), or a foreign interface
+  IfName device;  // oc-<peer>, the uplink (self), or a foreign interface
   bool self = false;
-  bool tunnel = false;                       // device is one of Inputs::links
-  bool present = false;                      // the device exists now
-  std::optional<IpAddress> gateway4;         // next hops, for self and interface exits
+  bool tunnel = false;                // device is one of Inputs::links
+  bool present = false;               // the device exists now
+  std::optional<IpAddress> gateway4;  // next hops, for self and interface exits
   std::optional<IpAddress> gateway6;
   bool ipv4 = true;
   bool ipv6 = false;
@@ -58,20 +60,22 @@ struct GuardedPort {
 struct Inputs {
   std::optional<RoutingSettings> routing;
   std::optional<ServeExitSettings> serve_exit;
-  std::vector<IpAddress> tunnel_addresses;   // this node's own, on every oc- interface
+  std::vector<IpAddress> tunnel_addresses;  // this node's own, on every oc- interface
   std::vector<TunnelLink> links;
   bool overlay = false;
-  std::uint16_t tunnel_listen = 0;           // 0: nobody dials us
+  std::uint16_t tunnel_listen = 0;  // 0: nobody dials us
   std::uint16_t probe_port = 0;
-  std::vector<ExitPath> exits;               // in configuration order: table + 1 + i
-  std::optional<std::size_t> active;         // index of the exit that carries routed traffic
-  std::vector<SocketAddress> peer_endpoints; // resolved; always bypassed
-  std::vector<Prefix> on_link;               // networks on the node's own links (not ours, not cni)
-  std::vector<IpAddress> local_addresses;    // of the node, on any interface but ours
+  std::vector<ExitPath> exits;                // in configuration order: table + 1 + i
+  std::optional<std::size_t> active;          // index of the exit that carries routed traffic
+  std::vector<SocketAddress> peer_endpoints;  // resolved; always bypassed
+  std::vector<Prefix> on_link;             // networks on the node's own links (not ours, not cni)
+  std::vector<IpAddress> local_addresses;  // of the node, on any interface but ours
   std::vector<GuardedPort> guarded_ports;
-  std::optional<IpAddress> uplink_source4;   // serve_exit.uplink's primary addresses, for `snat: auto`
+  std::optional<IpAddress>
+      uplink_source4;  // serve_exit.uplink's primary addresses, for `snat: auto`
   std::optional<IpAddress> uplink_source6;
-  std::vector<IfName> uplinks;               // devices of main's default routes; pods' cluster traffic never leaves there
+  std::vector<IfName>
+      uplinks;  // devices of main's default routes; pods' cluster traffic never leaves there
   bool operator==(const Inputs&) const = default;
 };
 
@@ -84,14 +88,26 @@ struct LinkState {
   bool operator==(const LinkState&) const = default;
 };
 
-struct Lookup { std::uint32_t table = 0; auto operator<=>(const Lookup&) const = default; };
-struct Goto { std::uint32_t priority = 0; auto operator<=>(const Goto&) const = default; };
-struct Nop { auto operator<=>(const Nop&) const = default; };
-struct Unreachable { auto operator<=>(const Unreachable&) const = default; };
-struct Blackhole { auto operator<=>(const Blackhole&) const = default; };
+struct Lookup {
+  std::uint32_t table = 0;
+  auto operator<=>(const Lookup&) const = default;
+};
+struct Goto {
+  std::uint32_t priority = 0;
+  auto operator<=>(const Goto&) const = default;
+};
+struct Nop {
+  auto operator<=>(const Nop&) const = default;
+};
+struct Unreachable {
+  auto operator<=>(const Unreachable&) const = default;
+};
+struct Blackhole {
+  auto operator<=>(const Blackhole&) const = default;
+};
 using RuleAction = std::variant<Lookup, Goto, Nop, Unreachable, Blackhole>;
 
-struct Rule {                                // carries route_protocol (FRA_PROTOCOL)
+struct Rule {  // carries route_protocol (FRA_PROTOCOL)
   Family family = Family::v4;
   std::uint32_t priority = 0;
   std::optional<Prefix> from;
@@ -99,7 +115,7 @@ struct Rule {                                // carries route_protocol (FRA_PROT
   std::optional<IfName> iif;
   std::optional<IfName> oif;
   std::optional<Mark> mark;
-  std::optional<std::uint8_t> ip_protocol;   // FRA_IP_PROTO
+  std::optional<std::uint8_t> ip_protocol;  // FRA_IP_PROTO
   std::optional<std::uint16_t> destination_port;
   RuleAction action;
   auto operator<=>(const Rule&) const = default;
@@ -107,7 +123,7 @@ struct Rule {                                // carries route_protocol (FRA_PROT
 
 enum class RouteType : std::uint8_t { unicast, unreachable, blackhole };
 
-struct Route {                               // carries route_protocol
+struct Route {  // carries route_protocol
   Family family = Family::v4;
   std::uint32_t table = 0;
   Prefix destination;
@@ -115,24 +131,24 @@ struct Route {                               // carries route_protocol
   std::uint32_t metric = 0;
   std::optional<IfName> device;
   std::optional<IpAddress> gateway;
-  bool on_link = false;                      // gateway is reachable though no route says so
+  bool on_link = false;  // gateway is reachable though no route says so
   std::optional<unsigned> mtu;
-  std::optional<IpAddress> source;           // preferred source
+  std::optional<IpAddress> source;  // preferred source
   auto operator<=>(const Route&) const = default;
 };
 
 struct Sysctl {
-  std::string path;                          // below /proc/sys: "net/ipv4/conf/oc-tethys/rp_filter"
+  std::string path;  // below /proc/sys: "net/ipv4/conf/oc-tethys/rp_filter"
   std::string value;
-  bool required = true;                      // false: a value that cannot be written is only reported
+  bool required = true;  // false: a value that cannot be written is only reported
   bool operator==(const Sysctl&) const = default;
 };
 
 struct NetworkState {
-  std::vector<LinkState> links;              // devices exist already (tunnel side); we set MTU, addresses, up
+  std::vector<LinkState> links;  // devices exist already (tunnel side); we set MTU, addresses, up
   std::vector<Rule> rules;
   std::vector<Route> routes;
-  std::string nft;                           // complete text of our tables, for one `nft -f -` transaction
+  std::string nft;  // complete text of our tables, for one `nft -f -` transaction
   std::vector<Sysctl> sysctls;
   bool operator==(const NetworkState&) const = default;
 };

@@ -15,12 +15,24 @@ for file in /proc/sys/net/ipv6/conf/*/forwarding; do echo "$file $(cat $file)"; 
 """
 
 
+def settled(lab, node):
+    """What the node's kernel says once it has stopped changing: IPv6 adds routes when its address checks are over."""
+    last = [None]
+
+    def twice_the_same():
+        before, last[0] = last[0], lab.exec(node, "bash", "-c", READ).stdout
+        return last[0] if last[0] == before else None
+    return lab.wait_for(twice_the_same, 20, 2)
+
+
 @pytest.fixture
 def bare(program):
     lab = Lab("ocdown", program)
     lab.run("down")
     lab.run("up", "--no-gateway", timeout=120)
     try:
+        for node in NODES:
+            settled(lab, node)
         yield lab
     finally:
         lab.down()
@@ -32,7 +44,7 @@ def test_down_restores_everything(whole_lab, stopped_first, tmp_path):
     lab = whole_lab
     lab.run("gateway", "stop", "styx")
     lab.oceanid("styx", "down")
-    before = lab.exec("styx", "bash", "-c", READ).stdout
+    before = settled(lab, "styx")
     assert "oc-" not in before and "oceanid" not in before and "5100" not in before
     lab.run("gateway", "start", "styx")
     lab.healthy()

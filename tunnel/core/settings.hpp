@@ -1,14 +1,15 @@
 #pragma once
-// What the operator says about tunnels and their health: `tunnel:` and `health:` of the configuration
-// (DESIGN section 4) as plain values, already validated. MTU in bytes, durations in milliseconds.
+// What the operator says about tunnels and their health: `tunnel:` and `health:` of the
+// configuration (DESIGN section 4) as plain values, already validated. MTU in bytes, durations in
+// milliseconds.
+
+#include "gateway/base/net_types.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "gateway/base/net_types.hpp"
 
 namespace oceanid::tunnel {
 
@@ -36,14 +37,14 @@ struct TlsDial {
 };
 
 struct PeerSettings {
-  std::string name;                          // [a-z0-9-], at most 9 characters
-  std::string public_key;                    // base64, 32 bytes
+  std::string name;        // [a-z0-9-], at most 9 characters
+  std::string public_key;  // base64, 32 bytes
   std::optional<std::string> next_public_key;
   std::optional<std::string> preshared_key_file;
-  std::optional<HostPort> endpoint;          // none: it dials us
-  std::vector<IpAddress> addresses;          // its tunnel addresses
-  std::vector<Prefix> networks;              // what lives behind it
-  milliseconds keepalive = 25s;              // whole seconds; 0: off
+  std::optional<HostPort> endpoint;  // none: it dials us
+  std::vector<IpAddress> addresses;  // its tunnel addresses
+  std::vector<Prefix> networks;      // what lives behind it
+  milliseconds keepalive = 25s;      // whole seconds; 0: off
   std::optional<std::string> via;
   TransportChoice transport = TransportChoice::automatic;
   std::optional<TlsDial> tls;
@@ -51,17 +52,17 @@ struct PeerSettings {
 };
 
 struct TunnelSettings {
-  std::optional<std::string> private_key_file;   // none: STATE_DIR/private.key
+  std::optional<std::string> private_key_file;  // none: STATE_DIR/private.key
   std::chrono::hours key_lifetime = std::chrono::days(90);
-  std::optional<std::uint16_t> listen = 51820;   // none: nobody dials us
+  std::optional<std::uint16_t> listen = 51820;  // none: nobody dials us
   std::uint16_t probe = 51821;
-  std::vector<IpAddress> addresses;              // this node's own tunnel addresses
+  std::vector<IpAddress> addresses;  // this node's own tunnel addresses
   BackendChoice backend = BackendChoice::automatic;
   std::string wireguard_go = "wireguard-go";
-  std::optional<unsigned> mtu;                   // none: auto
+  std::optional<unsigned> mtu;  // none: auto
   milliseconds mtu_raise = 10min;
   bool overlay = false;
-  std::vector<SocketAddress> dns;                // servers for endpoint names; empty: the host's
+  std::vector<SocketAddress> dns;  // servers for endpoint names; empty: the host's
   std::optional<TlsAccept> tls;
   std::vector<PeerSettings> peers;
   bool operator==(const TunnelSettings&) const = default;
@@ -72,7 +73,7 @@ struct HealthTarget {
   enum class Kind : std::uint8_t { tls, dns, postgres, http, tcp, ready };
   Kind kind = Kind::tcp;
   std::string target;
-  std::optional<unsigned> status;                // http only
+  std::optional<unsigned> status;  // http only
   bool operator==(const HealthTarget&) const = default;
 };
 

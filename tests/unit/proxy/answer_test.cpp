@@ -68,7 +68,8 @@ TEST(Answer, EscapesHostileText) {
                                             .next_hop = hostile,
                                             .node = {},
                                             .json = json});
-    EXPECT_NE(text.find("details=\"a\\\"b\\\\c??X-Evil: 1???????\"\r\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("details=\"a\\\"b\\\\c??X-Evil: 1???????\"\r\n"), std::string::npos)
+        << text;
     EXPECT_NE(text.find("next-hop=\"a\\\"b\\\\c??X-Evil: 1???????\";"), std::string::npos) << text;
     EXPECT_EQ(text.find("\r\nX-Evil"), std::string::npos) << text;
     const std::string head = text.substr(0, text.find("\r\n\r\n"));
