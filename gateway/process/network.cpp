@@ -279,7 +279,7 @@ void Network::update_exits() {
     std::string reason = "start";
     for (const auto& exit : next.exits)
       if (exit.name == from) reason = exit.usable ? "preferred" : "down";
-    if (from == "none" && !exits_.exits.empty()) reason = "recovered";
+    if (from == "none" && !failovers_.empty()) reason = "recovered";
     auto& counted = failovers_[{from, to}];
     counted.from = from;
     counted.to = to;
