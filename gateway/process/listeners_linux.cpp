@@ -1,10 +1,9 @@
+#include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/process/listeners.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <set>
 
 #include <fmt/format.h>
@@ -23,24 +22,6 @@ constexpr int accept_backlog =
 constexpr int first_inherited_fd = 3;
 constexpr std::string_view store_prefix = "oceanid.";
 
-socklen_t fill(const SocketAddress& from, sockaddr_storage& out) {
-  std::memset(&out, 0, sizeof out);
-  if (from.address.is_v4()) {
-    sockaddr_in four{};
-    four.sin_family = AF_INET;
-    four.sin_port = htons(from.port);
-    std::memcpy(&four.sin_addr, from.address.bytes().data(), 4);
-    std::memcpy(&out, &four, sizeof four);
-    return sizeof four;
-  }
-  sockaddr_in6 six{};
-  six.sin6_family = AF_INET6;
-  six.sin6_port = htons(from.port);
-  std::memcpy(&six.sin6_addr, from.address.bytes().data(), 16);
-  std::memcpy(&out, &six, sizeof six);
-  return sizeof six;
-}
-
 Result<UniqueFd> open_socket(const WantedListener& wanted) {
   const auto where = fmt::format("listen on {}", wanted.bind.to_string());
   const int family = wanted.bind.address.is_v4() ? AF_INET : AF_INET6;
@@ -56,9 +37,8 @@ Result<UniqueFd> open_socket(const WantedListener& wanted) {
     const int only = wanted.bind.address.is_unspecified() ? off : on;
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
   }
-  sockaddr_storage address{};
-  const socklen_t size = fill(wanted.bind, address);
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) {
+  const NativeAddress address = to_native(wanted.bind);
+  if (::bind(fd.get(), address.get(), address.length) != 0) {
     const int why = errno;
     auto failed = fail_errno(where, why);
     if (why == EADDRINUSE) failed.error().what += "; another program holds the port";

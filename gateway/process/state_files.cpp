@@ -1,6 +1,7 @@
 #include "gateway/process/state_files.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 
 #include <array>
 #include <cstdint>
@@ -46,7 +47,7 @@ Result<void> ensure_folder(const std::string& path, mode_t mode) {
 
 std::string load_or_create_connector_id(const std::string& state_dir) {
   const std::string path = state_dir + "/connector-id";
-  if (auto text = tunnel::read_small_file(path, 64)) {
+  if (auto text = read_small_file(path, 64)) {
     std::string id = text->substr(0, text->find('\n'));
     if (is_uuid(id)) return id;
   }

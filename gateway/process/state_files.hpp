@@ -3,15 +3,12 @@
 
 #include "gateway/base/error.hpp"
 #include "gateway/config/config.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <string>
 
 #include <sys/types.h>
 
 namespace oceanid::process {
-
-using tunnel::write_file_atomically;
 
 // Creates the folder and its parents; an existing one is left as it is.
 Result<void> ensure_folder(const std::string& path, mode_t mode);

@@ -91,10 +91,10 @@ void AresChannel::install_socket_functions() {
 }
 
 int AresChannel::connect(int fd, const sockaddr* address, socklen_t length) {
-  RawAddress raw;
+  NativeAddress raw;
   raw.length = std::min<socklen_t>(length, sizeof raw.storage);
   std::memcpy(&raw.storage, address, raw.length);
-  const auto device = config_.device_for(from_raw(raw).address);
+  const auto device = config_.device_for(plain_address(raw).address);
   const int refused = !device ? device.error() : device->empty() ? 0 : bind_to_device(fd, *device);
   if (refused != 0) {
     errno = refused;

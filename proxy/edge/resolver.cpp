@@ -103,11 +103,11 @@ void Resolver::on_part(const std::string& name, const std::shared_ptr<Lookup>& l
   part.status = status;
   part.ttl = longest_ttl;
   for (const auto* node = owned ? owned->nodes : nullptr; node != nullptr; node = node->ai_next) {
-    RawAddress raw;
+    NativeAddress raw;
     std::copy_n(reinterpret_cast<const char*>(node->ai_addr),
                 std::min<std::size_t>(node->ai_addrlen, sizeof raw.storage),
                 reinterpret_cast<char*>(&raw.storage));
-    const IpAddress address = from_raw(raw).address;
+    const IpAddress address = plain_address(raw).address;
     if (std::ranges::find(part.addresses, address) == part.addresses.end())
       part.addresses.push_back(address);
     part.ttl = std::clamp<SteadyClock::duration>(std::chrono::seconds(node->ai_ttl), shortest_ttl,

@@ -3,9 +3,7 @@
 #include "proxy/core/client_acl.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <memory>
 
 #include <fcntl.h>
@@ -24,49 +22,9 @@ void set_int(int fd, int level, int name, int value) {
 
 }  // namespace
 
-sockaddr* RawAddress::get() {
-  return reinterpret_cast<sockaddr*>(&storage);
-}
-const sockaddr* RawAddress::get() const {
-  return reinterpret_cast<const sockaddr*>(&storage);
-}
-
-RawAddress to_raw(const SocketAddress& address) {
-  RawAddress raw;
-  const auto bytes = address.address.bytes();
-  if (address.address.is_v4()) {
-    sockaddr_in v4{};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(address.port);
-    std::memcpy(&v4.sin_addr, bytes.data(), bytes.size());
-    std::memcpy(&raw.storage, &v4, sizeof v4);
-    raw.length = sizeof v4;
-  } else {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(address.port);
-    std::memcpy(&v6.sin6_addr, bytes.data(), bytes.size());
-    std::memcpy(&raw.storage, &v6, sizeof v6);
-    raw.length = sizeof v6;
-  }
-  return raw;
-}
-
-SocketAddress from_raw(const RawAddress& raw) {
-  SocketAddress out;
-  if (raw.storage.ss_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, &raw.storage, sizeof v4);
-    std::array<std::uint8_t, 4> bytes{};
-    std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
-    out = {IpAddress::v4(bytes), ntohs(v4.sin_port)};
-  } else if (raw.storage.ss_family == AF_INET6) {
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, &raw.storage, sizeof v6);
-    std::array<std::uint8_t, 16> bytes{};
-    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-    out = {unmapped(IpAddress::v6(bytes)), ntohs(v6.sin6_port)};
-  }
+SocketAddress plain_address(const NativeAddress& native) {
+  SocketAddress out = from_native(native).value_or(SocketAddress{});
+  out.address = unmapped(out.address);
   return out;
 }
 
@@ -92,7 +50,7 @@ int bind_to_device(int fd, const std::string& device) {
 }
 
 int start_connect(int fd, const SocketAddress& address) {
-  const RawAddress raw = to_raw(address);
+  const NativeAddress raw = to_native(address);
   return ::connect(fd, raw.get(), raw.length) == 0 ? 0 : errno;
 }
 
@@ -113,16 +71,16 @@ void finish_sending(int fd) {
 }
 
 std::expected<Accepted, int> accept_from(int listening) {
-  RawAddress raw;
+  NativeAddress raw;
   UniqueFd fd(::accept4(listening, raw.get(), &raw.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd) return std::unexpected(errno);
-  return Accepted{std::move(fd), from_raw(raw)};
+  return Accepted{std::move(fd), plain_address(raw)};
 }
 
 SocketAddress local_address(int fd) {
-  RawAddress raw;
+  NativeAddress raw;
   if (::getsockname(fd, raw.get(), &raw.length) != 0) return {};
-  return from_raw(raw);
+  return plain_address(raw);
 }
 
 Descriptor watch(asio::io_context& io, UniqueFd fd) {

@@ -5,6 +5,7 @@
 
 #include "gateway/base/net_types.hpp"
 #include "gateway/base/runtime/asio.hpp"
+#include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
 
 #include <chrono>
@@ -24,14 +25,8 @@ using Descriptor = asio::posix::basic_stream_descriptor<LoopExecutor>;
 using SteadyClock = std::chrono::steady_clock;
 using Timer = asio::basic_waitable_timer<SteadyClock, asio::wait_traits<SteadyClock>, LoopExecutor>;
 
-struct RawAddress {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof(sockaddr_storage);
-  sockaddr* get();
-  const sockaddr* get() const;
-};
-RawAddress to_raw(const SocketAddress& address);
-SocketAddress from_raw(const RawAddress& raw);  // IPv4-mapped addresses come out as IPv4
+// IPv4-mapped addresses come out as IPv4; 0.0.0.0:0 when it is of another family.
+SocketAddress plain_address(const NativeAddress& native);
 
 // TCP_NODELAY, keepalive 60/10/3 (a NAT's patience, then dead within 90 s) and TCP_USER_TIMEOUT
 // 30 s. Accepted sockets inherit all of them from their listening socket (Linux copies the parent's

@@ -1,12 +1,11 @@
-#include "gateway/base/runtime/unique_fd.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 #include "routing/edge/state_files.hpp"
 
-#include <array>
+#include <cerrno>
 
 #include <boost/json.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,43 +18,10 @@ constexpr std::string_view sysctls_file = "sysctls.json";
 constexpr std::string_view nft_file = "applied.nft";
 constexpr std::string_view last_good_file = "last_good.json";
 
-Result<std::string> read_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(path);
-  std::string out;
-  std::array<char, 65536> buffer{};
-  while (true) {
-    const auto count = ::read(file.get(), buffer.data(), buffer.size());
-    if (count < 0) return fail_errno(path);
-    if (count == 0) return out;
-    out.append(buffer.data(), static_cast<std::size_t>(count));
-    if (out.size() > most_bytes) return fail(Errc::limit, path + " is too long");
-  }
-}
-
-Result<void> write_all(const UniqueFd& file, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const auto count = ::write(file.get(), text.data(), text.size());
-    if (count < 0) return fail_errno(path);
-    text.remove_prefix(static_cast<std::size_t>(count));
-  }
-  if (::fsync(file.get()) < 0) return fail_errno(path);
-  return {};
-}
-
-// Either the old contents or the new ones, whatever happens in between.
 Result<void> replace_file(const std::string& directory, const std::string& path,
                           std::string_view text) {
   if (::mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno(directory);
-  const std::string temporary = path + ".new";
-  const UniqueFd file(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return fail_errno(temporary);
-  if (auto written = write_all(file, text, temporary); !written) return written;
-  if (::rename(temporary.c_str(), path.c_str()) < 0) return fail_errno(path);
-  const UniqueFd folder(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder) ::fsync(folder.get());
-  return {};
+  return write_file_atomically(path, text, 0600);
 }
 
 Result<void> remove_file(const std::string& path) {
@@ -64,7 +30,7 @@ Result<void> remove_file(const std::string& path) {
 }
 
 Result<std::string> current_boot_id() {
-  auto id = read_file("/proc/sys/kernel/random/boot_id");
+  auto id = read_small_file("/proc/sys/kernel/random/boot_id", most_bytes);
   if (id)
     while (id->ends_with('\n'))
       id->pop_back();
@@ -109,7 +75,7 @@ Result<SavedSysctls> StateFiles::load_sysctls() const {
   auto boot_id = current_boot_id();
   if (!boot_id) return std::unexpected(std::move(boot_id.error()));
   const std::string file = path(sysctls_file);
-  auto text = read_file(file);
+  auto text = read_small_file(file, most_bytes);
   if (!text && text.error().code != Errc::not_found)
     return std::unexpected(std::move(text.error()));
   if (text) {
@@ -129,7 +95,7 @@ Result<void> StateFiles::save_sysctls(const SavedSysctls& saved) const {
 }
 
 Result<std::string> StateFiles::load_nft() const {
-  return read_file(path(nft_file));
+  return read_small_file(path(nft_file), most_bytes);
 }
 
 Result<void> StateFiles::save_nft(const std::string& text) const {
@@ -139,7 +105,7 @@ Result<void> StateFiles::save_nft(const std::string& text) const {
 
 Result<NetworkState> StateFiles::load_last_good() const {
   const std::string file = path(last_good_file);
-  auto text = read_file(file);
+  auto text = read_small_file(file, most_bytes);
   if (!text) return std::unexpected(std::move(text.error()));
   auto state = decode_state(*text);
   if (!state) return std::unexpected(std::move(state.error()).context(file));

@@ -121,6 +121,7 @@ def whole_lab(program):
     lab = Lab("octest", program)
     try:
         lab.up()
+        lab.healthy()
         yield lab
     finally:
         lab.down()

@@ -9,6 +9,7 @@ def lab_with(request, program):
     lab = Lab("ocrp", program)
     try:
         lab.up("--rp-filter", str(request.param))
+        lab.healthy()  # a node that starts before its preferred exit answers takes the other one first
         yield lab
     finally:
         lab.down()

@@ -6,7 +6,7 @@
 #include "gateway/base/error.hpp"
 #include "gateway/base/net_types.hpp"
 #include "gateway/base/runtime/asio.hpp"
-#include "tunnel/edge/file_descriptor.hpp"
+#include "gateway/base/runtime/unique_fd.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -34,7 +34,7 @@ std::optional<ProcessIdentity> parse_identity(std::string_view text);
 
 struct StartedDaemon {
   ProcessIdentity identity;
-  FileDescriptor log;  // datagrams, one for each line the process writes to its standard error
+  UniqueFd log;  // datagrams, one for each line the process writes to its standard error
 };
 
 // Runs `program -f NAME` (wireguard-go's command line).
@@ -42,7 +42,7 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
 
 // A descriptor that becomes readable when exactly this process ends; not_found when it is gone
 // already.
-Result<FileDescriptor> watch(const ProcessIdentity& identity);
+Result<UniqueFd> watch(const ProcessIdentity& identity);
 
 // Waits for the end; false when `limit` passed first. Reaps our own child, others belong to init.
 awaitable<bool> wait_for_end(ProcessIdentity identity, std::chrono::nanoseconds limit);

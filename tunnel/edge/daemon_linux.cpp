@@ -1,6 +1,6 @@
+#include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/edge/daemon.hpp"
 #include "tunnel/edge/deadline.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <array>
 #include <cerrno>
@@ -105,7 +105,7 @@ std::vector<char*> as_pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
-awaitable<error_code> readable(FileDescriptor descriptor) {
+awaitable<error_code> readable(UniqueFd descriptor) {
   asio::posix::stream_descriptor stream(co_await asio::this_coro::executor, descriptor.release());
   auto [ec] = co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, as_result);
   co_return ec;
@@ -161,8 +161,8 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
     return fail_errno("creating a socket pair");
   StartedDaemon started;
-  started.log = FileDescriptor(pair[0]);
-  const FileDescriptor theirs(pair[1]);
+  started.log = UniqueFd(pair[0]);
+  const UniqueFd theirs(pair[1]);
   ::fcntl(started.log.get(), F_SETFL, O_NONBLOCK);
 
   SpawnPlan plan;
@@ -185,8 +185,8 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   return started;
 }
 
-Result<FileDescriptor> watch(const ProcessIdentity& identity) {
-  FileDescriptor descriptor(::pidfd_open(identity.pid, 0));  // close-on-exec by definition
+Result<UniqueFd> watch(const ProcessIdentity& identity) {
+  UniqueFd descriptor(::pidfd_open(identity.pid, 0));  // close-on-exec by definition
   if (!descriptor && errno == ESRCH) return fail(Errc::not_found, "the process is gone");
   if (!descriptor) return fail_errno("watching process " + std::to_string(identity.pid));
   // The descriptor holds on to one process: if that one is ours, it stays ours.

@@ -1,6 +1,6 @@
+#include "gateway/base/runtime/socket_address.hpp"
 #include "tunnel/core/probe_packet.hpp"
 #include "tunnel/edge/echo_prober.hpp"
-#include "tunnel/edge/socket_address_linux.hpp"
 
 #include <array>
 
@@ -67,7 +67,7 @@ bool EchoProber::open() {
   // again.
   if (::setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
                    static_cast<socklen_t>(device.size())) != 0 ||
-      ::bind(descriptor, local.pointer(), local.length) != 0) {
+      ::bind(descriptor, local.get(), local.length) != 0) {
     socket_.close(ec);
     return false;
   }
@@ -85,7 +85,7 @@ void EchoProber::ask(EchoTracker::Time now) {
   if (!open()) return;
   const ProbeBytes bytes = encode(packet);
   const NativeAddress to = to_native(target_.peer);
-  if (::sendto(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT, to.pointer(),
+  if (::sendto(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT, to.get(),
                to.length) < 0 &&
       errno != EAGAIN && errno != ENOBUFS) {
     // For example ENETUNREACH while the link is down; a fresh socket next time.
@@ -99,9 +99,8 @@ void EchoProber::take_answers() {
   std::array<std::uint8_t, probe_packet_size + 1> bytes{};
   while (socket_.is_open()) {
     NativeAddress from;
-    from.length = sizeof from.storage;
     const ssize_t size = ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(),
-                                    MSG_DONTWAIT, from.pointer(), &from.length);
+                                    MSG_DONTWAIT, from.get(), &from.length);
     if (size < 0) {
       // A pending ICMP error (ECONNREFUSED) is taken off by reading it; there may be answers behind
       // it.

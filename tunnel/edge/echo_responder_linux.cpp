@@ -1,6 +1,6 @@
+#include "gateway/base/runtime/socket_address.hpp"
 #include "tunnel/core/probe_packet.hpp"
 #include "tunnel/edge/echo_responder.hpp"
-#include "tunnel/edge/socket_address_linux.hpp"
 
 #include <algorithm>
 #include <array>
@@ -73,7 +73,7 @@ Result<std::shared_ptr<EchoResponder::Socket>> EchoResponder::open(const Place& 
   if (!allow_early_bind(descriptor, family) ||
       ::setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, place.device.c_str(),
                    static_cast<socklen_t>(place.device.size())) != 0 ||
-      ::bind(descriptor, local.pointer(), local.length) != 0)
+      ::bind(descriptor, local.get(), local.length) != 0)
     return fail_errno(what + " of " + place.device);
   return socket;
 }
@@ -91,9 +91,8 @@ awaitable<void> EchoResponder::serve(std::shared_ptr<Socket> socket) {
 bool EchoResponder::answer_one(int descriptor) {
   std::array<std::uint8_t, probe_packet_size + 1> bytes{};  // one more shows what is too long
   NativeAddress from;
-  from.length = sizeof from.storage;
-  const ssize_t size = ::recvfrom(descriptor, bytes.data(), bytes.size(), MSG_DONTWAIT,
-                                  from.pointer(), &from.length);
+  const ssize_t size =
+      ::recvfrom(descriptor, bytes.data(), bytes.size(), MSG_DONTWAIT, from.get(), &from.length);
   // Other errors are ICMP's news about an earlier answer; reading has taken them off.
   if (size < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EBADF;
   const auto packet = decode_probe(std::span(bytes).first(static_cast<std::size_t>(size)));
@@ -104,7 +103,7 @@ bool EchoResponder::answer_one(int descriptor) {
   reply.type = ProbeType::reply;
   const ProbeBytes out = encode(reply);
   // Lost when the device vanished meanwhile or its queue is full: the asker asks again.
-  if (::sendto(descriptor, out.data(), out.size(), MSG_DONTWAIT, from.pointer(), from.length) ==
+  if (::sendto(descriptor, out.data(), out.size(), MSG_DONTWAIT, from.get(), from.length) ==
       static_cast<ssize_t>(out.size()))
     ++answered_;
   return true;

@@ -1,6 +1,6 @@
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/edge/endpoint_book.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <algorithm>
 

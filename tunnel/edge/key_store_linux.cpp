@@ -1,6 +1,5 @@
-#include "tunnel/edge/file_descriptor.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/edge/key_store.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <filesystem>
 #include <memory>

@@ -1,7 +1,7 @@
 #include "tunnel/edge/route_check_linux.hpp"
 
+#include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
-#include "tunnel/edge/socket_address_linux.hpp"
 
 #include <cerrno>
 
@@ -16,7 +16,7 @@ bool has_route(const SocketAddress& to, const Mark& fwmark) {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &fwmark.value, sizeof fwmark.value);
   }
   // connect() on a datagram socket is a look-up of the route and no more.
-  if (::connect(socket.get(), native.pointer(), native.length) == 0) return true;
+  if (::connect(socket.get(), native.get(), native.length) == 0) return true;
   return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EADDRNOTAVAIL;
 }
 

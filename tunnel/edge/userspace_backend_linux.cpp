@@ -1,7 +1,7 @@
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/core/uapi_codec.hpp"
 #include "tunnel/edge/kernel_backend.hpp"
-#include "tunnel/edge/state_file.hpp"
 #include "tunnel/edge/uapi_client.hpp"
 #include "tunnel/edge/userspace_backend.hpp"
 

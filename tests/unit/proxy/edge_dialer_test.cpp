@@ -18,7 +18,7 @@ SocketAddress at(const std::string& text) {
 // A listener on ADDRESS:port, that port being free there.
 UniqueFd listen_at(const std::string& address, std::uint16_t port, int backlog) {
   UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const RawAddress raw = to_raw({IpAddress::parse(address).value(), port});
+  const NativeAddress raw = to_native({IpAddress::parse(address).value(), port});
   if (::bind(fd.get(), raw.get(), raw.length) != 0 || ::listen(fd.get(), backlog) != 0)
     ADD_FAILURE() << "listen on " << address << ": " << errno;
   return fd;
@@ -62,7 +62,7 @@ TEST(EdgeDialer, ASilentAddressCostsOneAttemptDelay) {
   std::vector<UniqueFd> fill;  // a listen queue of 0 holds one connection; further SYNs are dropped
   for (const auto* address : {"127.0.0.8", "127.0.0.9"}) {
     auto fd = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const RawAddress raw = to_raw({IpAddress::parse(address).value(), good.port()});
+    const NativeAddress raw = to_native({IpAddress::parse(address).value(), good.port()});
     ASSERT_EQ(::connect(fd.get(), raw.get(), raw.length), 0);
     fill.push_back(std::move(fd));
   }

@@ -21,7 +21,7 @@ void append_u16(std::string& out, std::uint32_t value) {
 
 NameServer::NameServer(std::map<std::string, NameEntry> names)
     : names_(std::move(names)), fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-  const RawAddress any = to_raw({IpAddress::parse("127.0.0.1").value(), 0});
+  const NativeAddress any = to_native({IpAddress::parse("127.0.0.1").value(), 0});
   if (::bind(fd_.get(), any.get(), any.length) != 0) ADD_FAILURE() << "bind: " << errno;
   address_ = local_address(fd_.get());
   thread_ = std::thread([this] { serve(); });
@@ -30,7 +30,7 @@ NameServer::NameServer(std::map<std::string, NameEntry> names)
 NameServer::~NameServer() {
   // An empty datagram ends the thread.
   const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const RawAddress raw = to_raw(address_);
+  const NativeAddress raw = to_native(address_);
   ::sendto(fd.get(), "", 0, 0, raw.get(), raw.length);
   thread_.join();
 }
@@ -49,7 +49,7 @@ int NameServer::queries(const std::string& name) const {
 void NameServer::serve() {
   for (;;) {
     std::string query(1500, '\0');
-    RawAddress from;
+    NativeAddress from;
     const ssize_t got =
         ::recvfrom(fd_.get(), query.data(), query.size(), 0, from.get(), &from.length);
     if (got <= 0) return;

@@ -205,8 +205,8 @@ TEST(EdgeRefusal, OutOfDescriptorsItAnswersAndRecovers) {
     if (!fd) break;
     filler.push_back(std::move(fd));
   }
-  const RawAddress gateway_address =
-      to_raw({IpAddress::parse("127.0.0.1").value(), gateway.port()});
+  const NativeAddress gateway_address =
+      to_native({IpAddress::parse("127.0.0.1").value(), gateway.port()});
   ASSERT_EQ(::connect(waiting[0].fd(), gateway_address.get(), gateway_address.length), 0);
   EXPECT_TRUE(waiting[0].recv_all().starts_with("HTTP/1.1 503 Gateway Overloaded"));
   EXPECT_GE(gateway.stats().shed.at("overloaded"), 1U);

@@ -278,17 +278,17 @@ TEST(EdgeRelay, BothLegsCarryTheSocketOptions) {
   // The gateway's own two sockets, found by their ports among this process's descriptors.
   const auto socket_with = [](std::uint16_t local, std::uint16_t remote) {
     for (int fd = 3; fd < 1024; ++fd) {
-      RawAddress peer;
+      NativeAddress peer;
       if (local_address(fd).port == local && ::getpeername(fd, peer.get(), &peer.length) == 0 &&
-          from_raw(peer).port == remote)
+          plain_address(peer).port == remote)
         return fd;
     }
     return -1;
   };
-  RawAddress upstream;
+  NativeAddress upstream;
   ASSERT_EQ(::getpeername(tunnel.server.fd(), upstream.get(), &upstream.length), 0);
   const int legs[] = {socket_with(gateway.port(), tunnel.client.local_port()),
-                      socket_with(from_raw(upstream).port, target.port())};
+                      socket_with(plain_address(upstream).port, target.port())};
   const auto option = [](int fd, int level, int name) {
     int value = -1;
     socklen_t length = sizeof value;

@@ -31,9 +31,9 @@ Peer::Peer(UniqueFd fd) : fd_(std::move(fd)) {
 
 Peer Peer::connect(std::uint16_t port, const std::string& from) {
   Peer out(UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-  const RawAddress source = to_raw(on_loopback(from, 0));
+  const NativeAddress source = to_native(on_loopback(from, 0));
   if (::bind(out.fd(), source.get(), source.length) != 0) ADD_FAILURE() << "bind: " << errno;
-  const RawAddress raw = to_raw(on_loopback("127.0.0.1", port));
+  const NativeAddress raw = to_native(on_loopback("127.0.0.1", port));
   if (::connect(out.fd(), raw.get(), raw.length) != 0) ADD_FAILURE() << "connect: " << errno;
   return out;
 }
@@ -107,7 +107,7 @@ std::uint16_t Peer::local_port() const {
 
 UniqueFd listen_on_loopback(std::uint16_t& port, int backlog) {
   UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const RawAddress raw = to_raw(on_loopback("127.0.0.1", 0));
+  const NativeAddress raw = to_native(on_loopback("127.0.0.1", 0));
   if (::bind(fd.get(), raw.get(), raw.length) != 0 || ::listen(fd.get(), backlog) != 0)
     ADD_FAILURE() << "listen: " << errno;
   port = local_address(fd.get()).port;

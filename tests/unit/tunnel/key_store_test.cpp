@@ -1,7 +1,5 @@
 #include "tunnel/edge/key_store.hpp"
 
-#include "tunnel/edge/state_file.hpp"
-
 #include <array>
 #include <cstdio>
 #include <filesystem>
@@ -140,19 +138,6 @@ TEST_F(KeyStore, AnErrorNeverQuotesTheContents) {
   const auto loaded = load_private_key(write("almost", almost));
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().what.find("xTIB"), std::string::npos);
-}
-
-TEST_F(KeyStore, AtomicWritesReplaceOrKeep) {
-  const std::string path = folder_ + "/state";
-  ASSERT_TRUE(write_file_atomically(path, "one", 0640));
-  ASSERT_TRUE(write_file_atomically(path, "two", 0600));
-  EXPECT_EQ(read_small_file(path, 16).value(), "two");
-  const auto kept = write_file_atomically(path, "three", 0600, Existing::keep);
-  ASSERT_FALSE(kept);
-  EXPECT_EQ(kept.error().code, Errc::already_exists);
-  EXPECT_EQ(read_small_file(path, 16).value(), "two");
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
-  EXPECT_FALSE(write_file_atomically(folder_ + "/no/such/folder", "x", 0600));
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 // over a socket pair. The namespaces outlive the process, so that killing and starting it again is
 // a restart of netd on the same machine. Needs root and /dev/net/tun.
 
+#include "gateway/base/runtime/unique_fd.hpp"
 #include "tunnel/core/settings.hpp"
-#include "tunnel/edge/file_descriptor.hpp"
 #include "tunnel/edge/manager.hpp"
 
 #include <cstdint>
@@ -61,9 +61,9 @@ class Node {
   std::string folder_;
   pid_t pid_ = -1;
   pid_t keeper_ = -1;  // holds the namespaces; sleeps for ever
-  FileDescriptor channel_;
-  FileDescriptor network_;
-  FileDescriptor mount_;
+  UniqueFd channel_;
+  UniqueFd network_;
+  UniqueFd mount_;
 };
 
 // A veth pair between two nodes: `address` is given to the first as .1 and to the second as .2.

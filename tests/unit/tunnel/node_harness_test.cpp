@@ -2,8 +2,8 @@
 #include "node_harness.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/edge/kernel_backend.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <array>
 #include <cerrno>
@@ -166,8 +166,8 @@ Node::Node(std::string folder, TunnelManager::Wanted wanted_at_start)
   must(::read(ready[0], &byte, 1) == 1, "the keeper of the namespaces");
   ::close(ready[0]);
   const std::string proc = "/proc/" + std::to_string(keeper_) + "/ns/";
-  network_ = FileDescriptor(::open((proc + "net").c_str(), O_RDONLY | O_CLOEXEC));
-  mount_ = FileDescriptor(::open((proc + "mnt").c_str(), O_RDONLY | O_CLOEXEC));
+  network_ = UniqueFd(::open((proc + "net").c_str(), O_RDONLY | O_CLOEXEC));
+  mount_ = UniqueFd(::open((proc + "mnt").c_str(), O_RDONLY | O_CLOEXEC));
 }
 
 void Node::start() {
@@ -183,7 +183,7 @@ void Node::start() {
     node_process(folder_, wanted, pair[1]);
   }
   ::close(pair[1]);
-  channel_ = FileDescriptor(pair[0]);
+  channel_ = UniqueFd(pair[0]);
 }
 
 void Node::kill_manager() {

@@ -1,10 +1,10 @@
 // Two nodes with wireguard-go in network namespaces: they dial each other, lose daemons and links,
 // and restart. Not run (with the reason) only without root or /dev/net/tun.
 
+#include "gateway/base/runtime/state_file.hpp"
 #include "node_harness.hpp"
 #include "tunnel/edge/daemon.hpp"
 #include "tunnel/edge/key_store.hpp"
-#include "tunnel/edge/state_file.hpp"
 
 #include <csignal>
 #include <filesystem>

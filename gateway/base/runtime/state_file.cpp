@@ -1,6 +1,8 @@
-#include "tunnel/edge/file_descriptor.hpp"
-#include "tunnel/edge/state_file.hpp"
+#include "gateway/base/runtime/state_file.hpp"
 
+#include "gateway/base/runtime/unique_fd.hpp"
+
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -9,8 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace oceanid::tunnel {
+namespace oceanid {
 namespace {
+
+// Holds every key and state file of a usual size, which are then read without moving a secret
+// about.
+constexpr std::size_t first_guess = 65536;
 
 Result<void> write_all(int descriptor, std::string_view contents, const std::string& path) {
   while (!contents.empty()) {
@@ -48,7 +54,7 @@ Result<void> write_file_atomically(const std::string& path, std::string_view con
                                    Existing existing) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   std::string temporary = path + ".XXXXXX";
-  const FileDescriptor file(::mkostemp(temporary.data(), O_CLOEXEC));  // created 0600
+  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));  // created 0600
   if (!file) return fail_errno("creating a file beside " + path);
   auto done = write_all(file.get(), contents, path);
   if (done && ::fchmod(file.get(), mode) != 0) done = fail_errno("setting the mode of " + path);
@@ -58,21 +64,23 @@ Result<void> write_file_atomically(const std::string& path, std::string_view con
     return done;
   }
   // The rename itself must survive a power cut, too.
-  const FileDescriptor directory(
+  const UniqueFd directory(
       ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory) ::fsync(directory.get());
   return {};
 }
 
 Result<std::string> read_small_file(const std::string& path, std::size_t max_bytes) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file) {
     if (errno == ENOENT) return fail(Errc::not_found, path + " does not exist");
     return fail_errno("opening " + path);
   }
-  std::string contents(max_bytes + 1, '\0');
+  const std::size_t most = max_bytes + 1;  // one more tells that it is too long
+  std::string contents(std::min(most, first_guess), '\0');
   std::size_t size = 0;
-  while (size < contents.size()) {
+  while (size < most) {
+    if (size == contents.size()) contents.resize(std::min(most, 2 * size));
     const ssize_t got = ::read(file.get(), contents.data() + size, contents.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail_errno("reading " + path);
@@ -84,4 +92,4 @@ Result<std::string> read_small_file(const std::string& path, std::size_t max_byt
   return contents;
 }
 
-}  // namespace oceanid::tunnel
+}  // namespace oceanid

@@ -1,39 +1,33 @@
-#pragma once
-// SocketAddress to and from the kernel's sockaddr.
+#include "gateway/base/runtime/socket_address.hpp"
 
-#include "gateway/base/net_types.hpp"
-
+#include <array>
 #include <cstring>
-#include <optional>
 
 #include <netinet/in.h>
-#include <sys/socket.h>
 
-namespace oceanid::tunnel {
+namespace oceanid {
 
-struct NativeAddress {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-  sockaddr* pointer() { return static_cast<sockaddr*>(static_cast<void*>(&storage)); }
-  const sockaddr* pointer() const {
-    return static_cast<const sockaddr*>(static_cast<const void*>(&storage));
-  }
-};
+sockaddr* NativeAddress::get() {
+  return reinterpret_cast<sockaddr*>(&storage);
+}
+const sockaddr* NativeAddress::get() const {
+  return reinterpret_cast<const sockaddr*>(&storage);
+}
 
-inline NativeAddress to_native(const SocketAddress& from) {
+NativeAddress to_native(const SocketAddress& address) {
   NativeAddress native;
-  const auto bytes = from.address.bytes();
-  if (from.address.is_v4()) {
+  const auto bytes = address.address.bytes();
+  if (address.address.is_v4()) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_port = htons(from.port);
+    to.sin_port = htons(address.port);
     std::memcpy(&to.sin_addr, bytes.data(), bytes.size());
     std::memcpy(&native.storage, &to, sizeof to);
     native.length = sizeof to;
   } else {
     sockaddr_in6 to{};
     to.sin6_family = AF_INET6;
-    to.sin6_port = htons(from.port);
+    to.sin6_port = htons(address.port);
     std::memcpy(&to.sin6_addr, bytes.data(), bytes.size());
     std::memcpy(&native.storage, &to, sizeof to);
     native.length = sizeof to;
@@ -41,7 +35,7 @@ inline NativeAddress to_native(const SocketAddress& from) {
   return native;
 }
 
-inline std::optional<SocketAddress> from_native(const NativeAddress& native) {
+std::optional<SocketAddress> from_native(const NativeAddress& native) {
   if (native.storage.ss_family == AF_INET) {
     sockaddr_in from{};
     std::memcpy(&from, &native.storage, sizeof from);
@@ -59,4 +53,4 @@ inline std::optional<SocketAddress> from_native(const NativeAddress& native) {
   return std::nullopt;
 }
 
-}  // namespace oceanid::tunnel
+}  // namespace oceanid

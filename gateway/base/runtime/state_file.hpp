@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-namespace oceanid::tunnel {
+namespace oceanid {
 
 enum class Existing : bool { replace, keep };
 
@@ -22,4 +22,4 @@ Result<void> write_file_atomically(const std::string& path, std::string_view con
 // not_found when there is none; limit when it is longer than `max_bytes`.
 Result<std::string> read_small_file(const std::string& path, std::size_t max_bytes);
 
-}  // namespace oceanid::tunnel
+}  // namespace oceanid
