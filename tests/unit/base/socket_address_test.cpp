@@ -1,8 +1,8 @@
 #include "gateway/base/runtime/socket_address.hpp"
 
+#include <array>
 #include <cstring>
 
-#include <array>
 #include <gtest/gtest.h>
 
 #include <arpa/inet.h>
