@@ -62,6 +62,13 @@ std::string_view to_string(Reason reason);  // the token
 int status_of(Reason reason);
 Reason reason_of(HeadError error);
 
+// Why there will be no connection: what a session turns into its protocol's answer.
+struct Refusal {
+  Reason reason = Reason::internal_error;
+  std::string detail;    // empty: the reason's own sentence
+  std::string next_hop;  // ADDRESS:PORT that was tried; empty: none
+};
+
 struct Answer {
   Reason reason = Reason::internal_error;
   std::string request_id;

@@ -6,15 +6,22 @@
 
 namespace oceanid::proxy {
 
-Decision decide(const ProxySettings& settings, const HostPort& destination) {
-  Decision out{.allowed = false, .role = "default", .rule = {}, .reason = Reason::policy_denied};
-  const auto& ports = settings.connect_ports;
-  if (!ports.empty() && std::ranges::find(ports, destination.port) == ports.end()) {
-    out.rule = fmt::format("proxy.connect_ports: {}", fmt::join(ports, ", "));
+Policy::Policy(const ProxySettings& settings)
+    : ports_(settings.connect_ports), default_(settings.policy.default_action) {}
+
+Decision Policy::decide(const Identity&, const HostPort& destination, Asked how) const {
+  Decision out{.allowed = false,
+               .role = "default",
+               .rule = {},
+               .reason = Reason::policy_denied,
+               .exit = std::nullopt};
+  if (how == Asked::tunnel && !ports_.empty() &&
+      std::ranges::find(ports_, destination.port) == ports_.end()) {
+    out.rule = fmt::format("proxy.connect_ports: {}", fmt::join(ports_, ", "));
     out.reason = Reason::port_not_allowed;
     return out;
   }
-  switch (settings.policy.default_action) {
+  switch (default_) {
     case PolicyDefault::deny:
       out.rule = "proxy.policy.default: deny";
       return out;

@@ -17,10 +17,11 @@ SteadyClock::time_point share_of(SteadyClock::time_point deadline, std::size_t t
   return now + (deadline - now) / static_cast<SteadyClock::rep>(targets_left);
 }
 
-awaitable<std::expected<Upstream, UpstreamFailure>> first_that_answers(
-    ServerCore& core, const ForwardSettings& forward, Trace& trace) {
+awaitable<std::expected<Upstream, Refusal>> first_that_answers(ServerCore& core,
+                                                               const ForwardSettings& forward,
+                                                               Trace& trace) {
   const auto deadline = SteadyClock::now() + core.snapshot()->runtime->proxy->timeouts.connect;
-  std::expected<Upstream, UpstreamFailure> out = std::unexpected(UpstreamFailure{});
+  std::expected<Upstream, Refusal> out = std::unexpected(Refusal{});
   for (std::size_t i = 0; i < forward.to.size(); ++i) {
     UpstreamRequest request;
     request.destination = forward.to[i];

@@ -1,5 +1,5 @@
 #include "gateway/base/runtime/log.hpp"
-#include "proxy/edge/connect_session.hpp"
+#include "proxy/edge/client_session.hpp"
 #include "proxy/edge/forward_session.hpp"
 #include "proxy/edge/listener.hpp"
 
@@ -87,7 +87,9 @@ Listener::Round Listener::accept_some() {
 void Listener::start(Accepted accepted) {
   Descriptor client = watch(core_.io(), std::move(accepted.fd));
   if (std::holds_alternative<ListenerSettings>(what_)) {
-    core_.tasks().spawn("connect", serve_connect(core_, std::move(client), accepted.peer));
+    ClientConnection connection{
+        std::move(client), accepted.peer, std::get<ListenerSettings>(what_), {}, {}};
+    core_.tasks().spawn("client", serve_client(core_, std::move(connection)));
     return;
   }
   // The forward as it is configured now: a reload keeps the socket when only its target changed.

@@ -5,6 +5,7 @@
 #include "gateway/base/runtime/task_group.hpp"
 #include "proxy/core/access_record.hpp"
 #include "proxy/core/guard.hpp"
+#include "proxy/core/policy.hpp"
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
 #include "proxy/edge/relay.hpp"
@@ -29,9 +30,13 @@ namespace oceanid::proxy {
 // One Runtime with what is computed from it once.
 struct Snapshot {
   Snapshot(std::shared_ptr<const Runtime> from)
-      : runtime(std::move(from)), guard(runtime->proxy->guard, runtime->own_ranges) {}
+      : runtime(std::move(from)),
+        guard(runtime->proxy->guard, runtime->own_ranges),
+        policy(*runtime->proxy) {}
+  const ProxySettings& settings() const { return *runtime->proxy; }
   std::shared_ptr<const Runtime> runtime;
   Guard guard;
+  Policy policy;
 };
 
 // A request or a forwarded connection from its first byte to its record.

@@ -14,10 +14,10 @@ using namespace std::chrono_literals;
 // anybody's patience.
 constexpr auto exit_patience = 2s;
 
-using Failed = std::unexpected<UpstreamFailure>;
+using Failed = std::unexpected<Refusal>;
 
 Failed failed(Reason reason, std::string detail, std::string next_hop = {}) {
-  return Failed(UpstreamFailure{reason, std::move(detail), std::move(next_hop)});
+  return Failed(Refusal{reason, std::move(detail), std::move(next_hop)});
 }
 
 std::optional<ExitChoice> current_exit(const ServerCore& core, const UpstreamRequest& request) {
@@ -47,10 +47,9 @@ awaitable<std::optional<ExitChoice>> wait_for_exit(ServerCore& core, UpstreamReq
   }
 }
 
-std::expected<std::vector<SocketAddress>, UpstreamFailure> judge(ServerCore& core,
-                                                                 const UpstreamRequest& request,
-                                                                 const Addresses& addresses,
-                                                                 Trace& trace) {
+std::expected<std::vector<SocketAddress>, Refusal> judge(ServerCore& core,
+                                                         const UpstreamRequest& request,
+                                                         const Addresses& addresses, Trace& trace) {
   const auto snapshot = core.snapshot();
   std::vector<SocketAddress> out;
   std::optional<GuardVerdict> denied;
@@ -80,9 +79,8 @@ bool exit_died(const ServerCore& core, const ExitChoice& exit) {
   return !still_usable(core.snapshot()->runtime->exits.get(), exit);
 }
 
-awaitable<std::expected<Upstream, UpstreamFailure>> try_once(ServerCore& core,
-                                                             UpstreamRequest request,
-                                                             ExitChoice exit, Trace& trace) {
+awaitable<std::expected<Upstream, Refusal>> try_once(ServerCore& core, UpstreamRequest request,
+                                                     ExitChoice exit, Trace& trace) {
   const auto asked = SteadyClock::now();
   const bool literal = IpAddress::parse(request.destination.host).has_value();
   auto resolved = co_await core.resolver_for(exit).resolve(request.destination.host);
@@ -118,9 +116,8 @@ awaitable<std::expected<Upstream, UpstreamFailure>> try_once(ServerCore& core,
 
 }  // namespace
 
-awaitable<std::expected<Upstream, UpstreamFailure>> open_upstream(ServerCore& core,
-                                                                  UpstreamRequest request,
-                                                                  Trace& trace) {
+awaitable<std::expected<Upstream, Refusal>> open_upstream(ServerCore& core, UpstreamRequest request,
+                                                          Trace& trace) {
   for (;;) {
     auto exit = co_await wait_for_exit(core, request);
     if (!exit) co_return failed(Reason::no_exit, why_no_exit(core, request));

@@ -23,16 +23,9 @@ struct Upstream {
   ExitChoice exit;
 };
 
-struct UpstreamFailure {
-  Reason reason = Reason::internal_error;
-  std::string detail;
-  std::string next_hop;
-};
-
 // Fills in the record's dns, connect, exit, address and, when the guard decides, its rule.
 // `trace` stays with the caller until this has ended.
-awaitable<std::expected<Upstream, UpstreamFailure>> open_upstream(ServerCore& core,
-                                                                  UpstreamRequest request,
-                                                                  Trace& trace);
+awaitable<std::expected<Upstream, Refusal>> open_upstream(ServerCore& core, UpstreamRequest request,
+                                                          Trace& trace);
 
 }  // namespace oceanid::proxy

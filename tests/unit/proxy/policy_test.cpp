@@ -7,6 +7,11 @@
 namespace oceanid::proxy {
 namespace {
 
+Decision decide(const ProxySettings& settings, const HostPort& destination,
+                Asked how = Asked::tunnel) {
+  return Policy(settings).decide({}, destination, how);
+}
+
 TEST(Policy, TheDefaultAllowsTheDefaultPorts) {
   const ProxySettings settings;
   for (const std::uint16_t port : std::initializer_list<std::uint16_t>{443, 5432, 6432, 8443}) {
@@ -33,6 +38,13 @@ TEST(Policy, AnEmptyPortListMeansAnyPort) {
   ProxySettings settings;
   settings.connect_ports.clear();
   EXPECT_TRUE(decide(settings, {"example.com", 25}).allowed);
+}
+
+TEST(Policy, OnlyTunnelsThatTheClientNamesAreHeldToThePortList) {
+  const ProxySettings settings;
+  EXPECT_TRUE(decide(settings, {"example.com", 80}, Asked::plain_http).allowed);
+  EXPECT_TRUE(decide(settings, {"example.com", 80}, Asked::intercepted).allowed);
+  EXPECT_FALSE(decide(settings, {"example.com", 80}, Asked::tunnel).allowed);
 }
 
 TEST(Policy, DefaultDenyDenies) {

@@ -1,9 +1,8 @@
-#include "proxy/edge/connect_session.hpp"
+#include "proxy/edge/http_session.hpp"
 
-#include "proxy/core/client_acl.hpp"
-#include "proxy/core/policy.hpp"
 #include "proxy/core/request_head.hpp"
 #include "proxy/core/target.hpp"
+#include "proxy/edge/admission.hpp"
 #include "proxy/edge/upstream.hpp"
 
 #include <algorithm>
@@ -21,35 +20,29 @@ using namespace std::chrono_literals;
 constexpr auto linger_time = 2s;
 constexpr std::size_t linger_bytes = 256 << 10;
 
-struct Refusal {
-  Reason reason = Reason::internal_error;
-  std::string detail;
-  std::string next_hop;
-};
-
 std::string decoded_host(const Result<HostPort>& target, const std::string& raw) {
   return target ? target->host : raw;
 }
 
-class ConnectSession {
+class HttpSession {
  public:
-  ConnectSession(ServerCore& core, Descriptor client, SocketAddress peer)
+  HttpSession(ServerCore& core, ClientConnection connection)
       : core_(core),
         snapshot_(core.snapshot()),
-        client_(std::move(client)),
-        peer_(peer),
+        client_(std::move(connection.socket)),
+        peer_(connection.peer),
+        who_{connection.peer.address, {}, std::move(connection.certificates)},
         timer_(core.io().get_executor()),
-        trace_(core.begin(peer, {})) {}
+        trace_(core.begin(connection.peer, {})) {}
 
   awaitable<void> run() {
-    const ProxySettings& settings = *snapshot_->runtime->proxy;
     std::optional<Refusal> refusal;
-    if (!contains(settings.clients, peer_.address))
+    if (!client_allowed(*snapshot_, peer_.address))
       refusal = Refusal{Reason::client_not_allowed, {}, {}};
     else
       refusal = co_await read_head();
     if (!refusal) refusal = check_request();
-    if (!refusal) refusal = take_slot();
+    if (!refusal) refusal = enter();
     if (!refusal) refusal = co_await connect();
     if (refusal) co_await refuse(std::move(*refusal));
   }
@@ -99,35 +92,28 @@ class ConnectSession {
     trace_.record.port = target_.port;
     const std::string* host = head_.find("host");
     if (host != nullptr && !is_host_field(*host)) return Refusal{Reason::bad_host, {}, {}};
-    const Decision decision = decide(*snapshot_->runtime->proxy, target_);
-    trace_.record.role = decision.role;
-    trace_.record.rule = decision.rule;
-    if (!decision.allowed) return Refusal{decision.reason, {}, {}};
     return std::nullopt;
   }
 
-  std::optional<Refusal> take_slot() {
-    const Limits& limits = snapshot_->runtime->proxy->limits;
-    auto slot = core_.ledger().take({}, peer_.address, {limits.tunnels, limits.per_client});
-    if (!slot) {
-      core_.stats().shed(slot.error());
-      return Refusal{slot.error(), {}, {}};
-    }
-    slot_ = std::move(*slot);
+  std::optional<Refusal> enter() {
+    auto admission = admit(core_, *snapshot_, who_, target_, Asked::tunnel, trace_);
+    if (!admission) return std::move(admission.error());
+    admission_ = std::move(*admission);
     return std::nullopt;
   }
 
   awaitable<std::optional<Refusal>> connect() {
     UpstreamRequest request;
     request.destination = target_;
+    request.exit = admission_.decision.exit;
     request.deadline = SteadyClock::now() + snapshot_->runtime->proxy->timeouts.connect;
     auto upstream = co_await open_upstream(core_, std::move(request), trace_);
     if (!upstream) {
-      UpstreamFailure& failure = upstream.error();
-      if (failure.reason == Reason::no_exit || failure.reason == Reason::overloaded ||
-          failure.reason == Reason::source_ports_exhausted)
-        core_.stats().shed(failure.reason);
-      co_return Refusal{failure.reason, std::move(failure.detail), std::move(failure.next_hop)};
+      const Reason reason = upstream.error().reason;
+      if (reason == Reason::no_exit || reason == Reason::overloaded ||
+          reason == Reason::source_ports_exhausted)
+        core_.stats().shed(reason);
+      co_return std::move(upstream.error());
     }
     trace_.record.status = status_of(Reason::ok);
     ServerCore::Opening opening{std::move(client_),
@@ -135,13 +121,13 @@ class ConnectSession {
                                 std::move(early_),
                                 render_connected(upstream->address.to_string(), trace_.record.id),
                                 std::move(upstream->exit),
-                                std::move(slot_)};
+                                std::move(admission_.slot)};
     core_.open_tunnel(std::move(trace_), std::move(opening));
     co_return std::nullopt;
   }
 
   awaitable<void> refuse(Refusal refusal) {
-    slot_ = {};
+    admission_.slot = {};
     if (refusal.reason != Reason::client_gone) {
       Answer answer;
       answer.reason = refusal.reason;
@@ -187,19 +173,20 @@ class ConnectSession {
   std::shared_ptr<const Snapshot> snapshot_;  // one request, one policy
   Descriptor client_;
   SocketAddress peer_;
+  Identity who_;
   Timer timer_;
   Trace trace_;
   RequestHead head_;
   std::string early_;
   HostPort target_;
-  TunnelLedger::Slot slot_;
+  Admission admission_;
   bool silent_ = false;  // nothing was asked: nothing is recorded
 };
 
 }  // namespace
 
-awaitable<void> serve_connect(ServerCore& core, Descriptor client, SocketAddress peer) {
-  ConnectSession session(core, std::move(client), peer);
+awaitable<void> serve_http(ServerCore& core, ClientConnection client) {
+  HttpSession session(core, std::move(client));
   co_await session.run();
 }
 

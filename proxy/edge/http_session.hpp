@@ -6,10 +6,11 @@
 //
 // One request a connection: after a refusal nothing more is read as a request (RFC 9931).
 
+#include "proxy/edge/client_connection.hpp"
 #include "proxy/edge/server_core.hpp"
 
 namespace oceanid::proxy {
 
-awaitable<void> serve_connect(ServerCore& core, Descriptor client, SocketAddress peer);
+awaitable<void> serve_http(ServerCore& core, ClientConnection client);
 
 }  // namespace oceanid::proxy
