@@ -23,7 +23,6 @@ struct Later {
 constexpr Later later_commands[] = {
     {"explain", "the matched rule, addresses and exit for a destination"},
     {"confirm", "keep a probationary change"},
-    {"connections", "list or end live tunnels"},
     {"import", "import another proxy's access list"},
     {"policy", "suggest an access list from what was reached"},
     {"mtu", "path MTU to a host or peer, layer by layer"},
@@ -68,6 +67,34 @@ void add_keys(Built& built) {
   rotate->callback([&built] { built.exit_code = not_available("keys rotate"); });
 }
 
+void add_connections(Built& built) {
+  auto& options = built.options;
+  auto* connections =
+      built.app.add_subcommand("connections", "live tunnels: list (the default), kill ID");
+  add_file_option(*connections, options);
+  add_socket_option(*connections, options);
+  auto& filter = options.connections;
+  connections->add_option("--source", filter.sources, "clients' addresses or prefixes")
+      ->option_text("CIDR");
+  connections->add_option("--host", filter.host, "destination, or *.suffix")->option_text("HOST");
+  connections->add_option("--role", filter.role)->option_text("NAME");
+  connections->add_option("--exit", filter.exit)->option_text("NAME");
+  connections->add_option("--forward", filter.forward)->option_text("NAME");
+  connections->add_option("--limit", filter.limit, "how many to list (1000)")->option_text("N");
+  connections->add_flag("--json", options.json, "machine-readable");
+  connections->add_subcommand("list", "the oldest first")->fallthrough();
+  auto* kill = connections->add_subcommand("kill", "reset both ends of one tunnel");
+  kill->add_option("id", options.connections.id, "as list and the access record show it")
+      ->required()
+      ->option_text("ID");
+  kill->fallthrough();  // -c and --socket are the parent's
+  connections->require_subcommand(0, 1);
+  connections->callback([&built, kill] {
+    built.exit_code =
+        kill->parsed() ? kill_connection(built.options) : list_connections(built.options);
+  });
+}
+
 void add_commands(Built& built) {
   auto& options = built.options;
   auto* run =
@@ -104,6 +131,7 @@ void add_commands(Built& built) {
   env->add_flag("--shell", options.shell, "as shell exports (the default)");
   env->add_option("--proxy", options.proxy_url, "address of the proxy as pods reach it")
       ->option_text("URL");
+  add_connections(built);
   add_keys(built);
   for (const auto& later : later_commands) {
     auto* sub = built.app.add_subcommand(

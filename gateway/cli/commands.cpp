@@ -22,20 +22,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-int complain(const Error& error) {
-  fmt::print(stderr, "oceanid: {}\n", error.what);
-  return error.code == Errc::invalid_argument ? exit_usage : exit_failed;
-}
-
-Result<boost::json::value> ask(const Options& options, const std::string& command,
-                               std::chrono::milliseconds patience) {
-  const auto path = control_socket_path(options);
-  if (!path)
-    return fail(Errc::invalid_argument,
-                "the configuration has no run_dir here; name the socket with --socket PATH");
-  return process::ask_gateway(*path, command, patience);
-}
-
 // A command whose answer is one sentence.
 int tell(const Options& options, const std::string& command, std::chrono::milliseconds patience) {
   const auto answer = ask(options, command, patience);
@@ -58,6 +44,20 @@ int print_status_once(const Options& options) {
 }
 
 }  // namespace
+
+int complain(const Error& error) {
+  fmt::print(stderr, "oceanid: {}\n", error.what);
+  return error.code == Errc::invalid_argument ? exit_usage : exit_failed;
+}
+
+Result<boost::json::value> ask(const Options& options, const std::string& command,
+                               std::chrono::milliseconds patience, boost::json::value arguments) {
+  const auto path = control_socket_path(options);
+  if (!path)
+    return fail(Errc::invalid_argument,
+                "the configuration has no run_dir here; name the socket with --socket PATH");
+  return process::ask_gateway(*path, command, patience, std::move(arguments));
+}
 
 const char* version() {
   return process::version();

@@ -3,14 +3,29 @@
 
 #include "gateway/config/config.hpp"
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include <boost/json/value.hpp>
 
 namespace oceanid::cli {
 
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1;
 inline constexpr int exit_usage = 2;  // usage or configuration
+
+struct ConnectionOptions {
+  std::vector<std::string> sources;  // addresses or prefixes
+  std::string host;
+  std::string role;
+  std::string exit;
+  std::string forward;
+  std::uint32_t limit = 1000;
+  std::string id;  // of `kill`
+};
 
 struct Options {
   std::string config_file;  // empty: the embedded default
@@ -21,6 +36,7 @@ struct Options {
   bool kubernetes = false;
   bool shell = false;
   bool from_stdin = false;
+  ConnectionOptions connections;
 };
 
 const char* version();
@@ -31,6 +47,8 @@ int show_plan(const Options& options);
 int show_status(const Options& options);
 int reload_gateway(const Options& options);
 int drain_gateway(const Options& options);
+int list_connections(const Options& options);
+int kill_connection(const Options& options);
 int install_guard(const Options& options);
 int take_down(const Options& options);
 int print_env(const Options& options);
@@ -42,5 +60,11 @@ int not_available(const std::string& command);
 // code 2.
 std::optional<Config> load_or_complain(const Options& options);
 std::optional<std::string> control_socket_path(const Options& options);
+
+// Of the running gateway, through its control socket.
+Result<boost::json::value> ask(const Options& options, const std::string& command,
+                               std::chrono::milliseconds patience,
+                               boost::json::value arguments = nullptr);
+int complain(const Error& error);
 
 }  // namespace oceanid::cli

@@ -28,6 +28,10 @@ inline void tag_invoke(boost::json::value_from_tag, boost::json::value& out,
   out = v.to_string();
 }
 
+inline void tag_invoke(boost::json::value_from_tag, boost::json::value& out, const Prefix& v) {
+  out = v.to_string();
+}
+
 namespace json_detail {
 inline boost::system::error_code bad_value() {
   return make_error_code(boost::system::errc::invalid_argument);
@@ -51,6 +55,12 @@ inline boost::json::result<IfName> tag_invoke(boost::json::try_value_to_tag<IfNa
 inline boost::json::result<SocketAddress> tag_invoke(boost::json::try_value_to_tag<SocketAddress>,
                                                      const boost::json::value& in) {
   if (const auto parsed = SocketAddress::parse(json_detail::text_of(in))) return *parsed;
+  return json_detail::bad_value();
+}
+
+inline boost::json::result<Prefix> tag_invoke(boost::json::try_value_to_tag<Prefix>,
+                                              const boost::json::value& in) {
+  if (const auto parsed = Prefix::parse(json_detail::text_of(in))) return *parsed;
   return json_detail::bad_value();
 }
 

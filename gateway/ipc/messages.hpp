@@ -50,6 +50,15 @@ struct Resolve {
 };
 BOOST_DESCRIBE_STRUCT(Resolve, (), (names))
 
+// A question of the command line that only the worker can answer; exactly one `answer` follows.
+inline constexpr std::string_view question_frame = "question";
+struct Question {
+  std::uint64_t number = 0;
+  std::string command;
+  boost::json::value arguments;
+};
+BOOST_DESCRIBE_STRUCT(Question, (), (number, command, arguments))
+
 inline constexpr std::string_view drain_frame = "drain";  // no body: finish what runs, then exit
 
 // ---- worker → netd ----------------------------------------------------------------------------
@@ -67,6 +76,14 @@ struct Resolved {
   std::vector<IpAddress> addresses;
 };
 BOOST_DESCRIBE_STRUCT(Resolved, (), (name, addresses))
+
+inline constexpr std::string_view answer_frame = "answer";
+struct Answer {
+  std::uint64_t number = 0;
+  std::string error;  // empty: `result` counts
+  boost::json::value result;
+};
+BOOST_DESCRIBE_STRUCT(Answer, (), (number, error, result))
 
 inline constexpr std::string_view counters_frame = "counters";
 struct Counters {

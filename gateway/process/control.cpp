@@ -118,7 +118,9 @@ awaitable<void> ControlServer::serve(Local::socket peer) {
   if (command == nullptr || !command->is_string()) {
     answer = answer_of(fail(Errc::invalid_argument, "expected {\"command\": \"…\"}"));
   } else {
-    auto result = co_await handler_(command->get_string().c_str());
+    const auto* arguments = object->if_contains("arguments");
+    auto result = co_await handler_(command->get_string().c_str(),
+                                    arguments != nullptr ? *arguments : boost::json::value());
     answer = answer_of(result);
   }
   const std::string text = boost::json::serialize(answer) + "\n";
@@ -128,11 +130,13 @@ awaitable<void> ControlServer::serve(Local::socket peer) {
 }
 
 Result<boost::json::value> ask_gateway(const std::string& socket_path, const std::string& command,
-                                       std::chrono::milliseconds patience) {
+                                       std::chrono::milliseconds patience,
+                                       boost::json::value arguments) {
   auto fd = connect_local(socket_path, patience);
   if (!fd) return std::unexpected(std::move(fd.error()));
-  const std::string request =
-      boost::json::serialize(boost::json::value{{"command", command}}) + "\n";
+  const std::string request = boost::json::serialize(boost::json::value{
+                                  {"command", command}, {"arguments", std::move(arguments)}}) +
+                              "\n";
   if (::send(fd->get(), request.data(), request.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(request.size()))
     return fail_errno("ask the gateway");

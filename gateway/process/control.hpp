@@ -1,9 +1,8 @@
 #pragma once
 // The control socket RUN_DIR/control.sock: how `oceanid status|reload|drain|down` talk to a running
-// netd. One JSON request and one JSON answer per connection: {"command":"status"} →
-// {"ok":true,"result":…} or
-// {"ok":false,"error":"…"}. Only the gateway's own account (root) may connect (mode 0600), requests
-// are bounded in size and time.
+// netd. One JSON request and one JSON answer per connection:
+// {"command":"status","arguments":{…}} → {"ok":true,"result":…} or {"ok":false,"error":"…"}. Only
+// the gateway's own account (root) may connect (mode 0600), requests are bounded in size and time.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/asio.hpp"
@@ -21,7 +20,8 @@ inline constexpr std::string_view control_socket_name = "control.sock";
 
 class ControlServer {
  public:
-  using Handler = std::function<awaitable<Result<boost::json::value>>(std::string command)>;
+  using Handler = std::function<awaitable<Result<boost::json::value>>(
+      std::string command, boost::json::value arguments)>;
 
   ControlServer(asio::io_context& io, Handler handler);
   // Replaces a dead predecessor's socket; refuses when a live gateway answers on it.
@@ -42,6 +42,7 @@ class ControlServer {
 
 // The client's side; synchronous, for the command line. Errc::not_found: no gateway runs there.
 Result<boost::json::value> ask_gateway(const std::string& socket_path, const std::string& command,
-                                       std::chrono::milliseconds patience);
+                                       std::chrono::milliseconds patience,
+                                       boost::json::value arguments = nullptr);
 
 }  // namespace oceanid::process

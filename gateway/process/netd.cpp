@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
@@ -55,7 +56,10 @@ Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, Listene
                  manager_.ready(admin::diagnose(snapshot()));
                },
            .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
-      control_(io, [this](std::string name) { return command(std::move(name)); }),
+      control_(io,
+               [this](std::string name, boost::json::value arguments) {
+                 return command(std::move(name), std::move(arguments));
+               }),
       signals_(io, SIGTERM, SIGINT, SIGHUP),
       tasks_(io.get_executor()),
       started_(now_text()),
@@ -132,7 +136,13 @@ awaitable<void> Netd::signals() {
   }
 }
 
-awaitable<Result<boost::json::value>> Netd::command(std::string name) {
+// Answered by the worker, passed on by us: it holds the tunnels and the names.
+constexpr std::string_view worker_commands[] = {"connections", "kill"};
+
+awaitable<Result<boost::json::value>> Netd::command(std::string name,
+                                                    boost::json::value arguments) {
+  if (std::ranges::find(worker_commands, name) != std::end(worker_commands))
+    co_return co_await worker_.ask(std::move(name), std::move(arguments));
   if (name == "status") co_return boost::json::value_from(snapshot());
   if (name == "down") co_return co_await down();
   if (name == "plan") {

@@ -38,7 +38,7 @@ class Netd {
   awaitable<void> run();
   awaitable<void> signals();
   awaitable<void> tick();
-  awaitable<Result<boost::json::value>> command(std::string name);
+  awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
   awaitable<Result<std::string>> reload();
   awaitable<void> shut_down(std::string why);
   awaitable<Result<boost::json::value>> down();

@@ -7,12 +7,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
 
 namespace oceanid::process {
 
@@ -28,6 +31,25 @@ class ProxyThreads {
   void close_listeners(const std::vector<std::string>& keys);
   awaitable<void> drain(std::chrono::milliseconds patience);
   proxy::StatsSnapshot snapshot() const;
+
+  // Runs `ask` for the server of each loop, on that loop; what they said, in the loops' order.
+  template <typename Answer>
+  awaitable<std::vector<Answer>> on_each(std::function<Answer(proxy::Server&)> ask) {
+    std::vector<Answer> answers(loops_.size());
+    std::size_t open = loops_.size();
+    const auto here = co_await asio::this_coro::executor;
+    asio::steady_timer all_done(here, asio::steady_timer::time_point::max());
+    for (std::size_t i = 0; i < loops_.size(); ++i)
+      asio::post(loops_[i]->io, [&, i] {
+        asio::post(here, [&, i, answer = ask(*loops_[i]->server)]() mutable {
+          answers[i] = std::move(answer);
+          if (--open == 0) all_done.cancel();
+        });
+      });
+    while (open > 0)
+      static_cast<void>(co_await all_done.async_wait(as_result));  // cancelled by the last one
+    co_return answers;
+  }
   bool all_beat() const;  // every loop turned within the last few seconds
 
  private:

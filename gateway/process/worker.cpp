@@ -12,6 +12,7 @@
 #include "gateway/process/own_ranges.hpp"
 #include "gateway/process/privilege.hpp"
 #include "gateway/process/proxy_threads.hpp"
+#include "gateway/process/questions.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -86,6 +87,12 @@ class Worker {
       if (!resolve) return std::unexpected(std::move(resolve.error()));
       endpoint_names_ = std::move(resolve->names);
       start_lookups();
+      return {};
+    }
+    if (frame.type == ipc::question_frame) {
+      auto question = ipc::decode<ipc::Question>(frame.body, "question");
+      if (!question) return std::unexpected(std::move(question.error()));
+      tasks_.spawn("question", answer(std::move(*question)));
       return {};
     }
     return fail(Errc::protocol, "unknown frame " + frame.type);
@@ -197,6 +204,21 @@ class Worker {
     names_.start(endpoint_names_, *config_.tunnel, [this](const ipc::Resolved& resolved) {
       send(ipc::resolved_frame, boost::json::value_from(resolved));
     });
+  }
+
+  awaitable<void> answer(ipc::Question question) {
+    ipc::Answer out{question.number, {}, nullptr};
+    if (threads_ && !finishing_) {
+      auto result = co_await answer_question(*threads_, std::move(question.command),
+                                             std::move(question.arguments));
+      if (result)
+        out.result = std::move(*result);
+      else
+        out.error = std::move(result.error().what);
+    } else {
+      out.error = "the worker has no configuration yet, or is about to end";
+    }
+    send(ipc::answer_frame, boost::json::value_from(out));
   }
 
   awaitable<void> report() {

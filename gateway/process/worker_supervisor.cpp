@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include <fcntl.h>
 
 namespace oceanid::process {
@@ -12,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto first_backoff = 50ms;
 constexpr auto longest_backoff = 5s;
+constexpr auto question_patience = 20s;
 constexpr auto settled_after = 10s;  // a worker that lived this long starts a new count
 
 // Holds the channel while its writer runs: a replaced worker's channel must outlive its last wait.
@@ -131,6 +134,7 @@ awaitable<void> WorkerSupervisor::run_workers() {
       log::error("gateway", "cannot start a worker", {{"error", channel.error().what}});
     }
     ready_ = false;
+    fail_questions();
     ended_.cancel();
     if (draining_) co_return;
     ++restarts_;
@@ -206,7 +210,46 @@ bool WorkerSupervisor::dispatch(const ipc::Frame& frame) {
     if (resolved) events_.resolved(*resolved);
     return resolved.has_value();
   }
+  if (frame.type == ipc::answer_frame) return take_answer(frame.body);
   return false;
+}
+
+bool WorkerSupervisor::take_answer(const boost::json::value& body) {
+  auto answer = ipc::decode<ipc::Answer>(body, "answer");
+  if (!answer) return false;
+  const auto question = questions_.find(answer->number);
+  if (question == questions_.end()) return true;  // it came after our patience
+  Pending& pending = *question->second;
+  if (answer->error.empty())
+    pending.answer.emplace(std::move(answer->result));
+  else
+    pending.answer.emplace(fail(Errc::invalid_argument, std::move(answer->error)));
+  pending.answered.cancel();
+  return true;
+}
+
+void WorkerSupervisor::fail_questions() {
+  for (const auto& [number, pending] : questions_) {
+    pending->answer.emplace(fail(Errc::closed, "the worker ended before it answered; ask again"));
+    pending->answered.cancel();
+  }
+}
+
+awaitable<Result<boost::json::value>> WorkerSupervisor::ask(std::string command,
+                                                            boost::json::value arguments) {
+  if (!ready_) co_return fail(Errc::closed, "the worker is not ready yet; ask again in a moment");
+  Pending pending(io_);
+  const std::uint64_t number = ++last_question_;
+  questions_.emplace(number, &pending);
+  send(ipc::question_frame,
+       boost::json::value_from(ipc::Question{number, std::move(command), std::move(arguments)}));
+  pending.answered.expires_after(question_patience);
+  if (!pending.answer) static_cast<void>(co_await pending.answered.async_wait(as_result));
+  questions_.erase(number);
+  if (!pending.answer)
+    co_return fail(Errc::timeout,
+                   fmt::format("the worker did not answer within {} s", question_patience.count()));
+  co_return std::move(*pending.answer);
 }
 
 awaitable<bool> WorkerSupervisor::drain(std::chrono::milliseconds patience) {

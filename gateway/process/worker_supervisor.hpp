@@ -15,7 +15,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +50,9 @@ class WorkerSupervisor {
   void send_snapshot(const ipc::GatewaySnapshot& snapshot);
   void request_names(const std::vector<std::string>& names);
 
+  // What only the worker knows. An error when there is no worker, it ends, or does not answer.
+  awaitable<Result<boost::json::value>> ask(std::string command, boost::json::value arguments);
+
   bool ready() const { return ready_; }
   std::uint64_t restarts() const { return restarts_; }
   // Tells the worker to finish and waits until it has ended or `patience` is over.
@@ -65,6 +70,15 @@ class WorkerSupervisor {
   bool send_listeners(ipc::Channel& channel);
   void send(std::string_view type, boost::json::value body);
   bool dispatch(const ipc::Frame& frame);
+  bool take_answer(const boost::json::value& body);
+  void fail_questions();
+
+  // A question under way; lives in the frame of its ask().
+  struct Pending {
+    explicit Pending(asio::io_context& io) : answered(io) {}
+    asio::steady_timer answered;  // cancelled by the answer
+    std::optional<Result<boost::json::value>> answer;
+  };
 
   asio::io_context& io_;
   int launcher_fd_;
@@ -81,6 +95,8 @@ class WorkerSupervisor {
   bool ready_ = false;
   bool draining_ = false;
   std::uint64_t restarts_ = 0;
+  std::map<std::uint64_t, Pending*> questions_;
+  std::uint64_t last_question_ = 0;
   asio::steady_timer ended_;  // cancelled when a worker's channel has closed
   TaskGroup writers_;
   TaskGroup tasks_;

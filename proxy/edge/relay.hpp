@@ -60,6 +60,7 @@ class Relay {
   std::uint64_t bytes_down() const { return flows_[down].bytes; }
   ClosedBy closed_by() const { return closed_by_; }
   bool was_reset() const { return was_reset_; }
+  SteadyClock::time_point last_activity() const { return last_activity_; }
   std::optional<SteadyClock::time_point> first_byte() const { return first_byte_; }
 
  private:

@@ -71,6 +71,14 @@ awaitable<void> Server::drain(std::chrono::milliseconds patience) {
     co_await Wakeups::sleep(core.io(), core.tunnel_ended(), SteadyClock::now() + look_again);
 }
 
+ConnectionList Server::connections(const ConnectionFilter& filter) const {
+  return core_->connections(filter);
+}
+
+bool Server::end_tunnel(const std::string& id) {
+  return core_->end_tunnel(id);
+}
+
 StatsSnapshot Server::snapshot() const {
   return core_->statistics();
 }

@@ -5,6 +5,7 @@
 // All functions belong to the loop's thread (or to the time before it runs), except snapshot().
 // Destroy only after drain() has ended, or after the loop has been stopped with no session open.
 
+#include "proxy/core/connection_view.hpp"
 #include "proxy/core/stats.hpp"
 #include "proxy/edge/runtime.hpp"
 #include "proxy/edge/socket_linux.hpp"
@@ -40,6 +41,11 @@ class Server {
   awaitable<void> drain(std::chrono::milliseconds patience);
 
   StatsSnapshot snapshot() const;
+
+  // Live tunnels, the oldest first.
+  ConnectionList connections(const ConnectionFilter& filter) const;
+  // Resets both ends of the tunnel of that request; false: this loop has none.
+  bool end_tunnel(const std::string& id);
 
  private:
   std::unique_ptr<ServerCore> core_;

@@ -159,6 +159,49 @@ void ServerCore::cut_all(ClosedBy why) {
     tunnel->relay.cut(why, /*reset=*/false);
 }
 
+ConnectionView ServerCore::view_of(const Tunnel& tunnel) {
+  const auto seconds = [now = SteadyClock::now()](SteadyClock::time_point then) {
+    return std::chrono::duration<double>(now - then).count();
+  };
+  const AccessRecord& record = tunnel.trace.record;
+  ConnectionView out;
+  out.id = record.id;
+  out.source = record.source;
+  out.role = record.role;
+  out.method = record.method;
+  out.forward = tunnel.trace.forward;
+  out.host = record.host;
+  out.port = record.port;
+  out.address = record.address;
+  out.exit = record.exit;
+  out.age_seconds = seconds(tunnel.trace.started);
+  out.idle_seconds = seconds(tunnel.relay.last_activity());
+  out.bytes_up = tunnel.relay.bytes_up();
+  out.bytes_down = tunnel.relay.bytes_down();
+  return out;
+}
+
+ConnectionList ServerCore::connections(const ConnectionFilter& filter) const {
+  ConnectionList out;
+  for (const auto& tunnel : tunnels_) {
+    ++out.open;
+    ConnectionView view = view_of(*tunnel);
+    if (!filter.matches(view)) continue;
+    ++out.matching;
+    if (out.connections.size() < filter.limit) out.connections.push_back(std::move(view));
+  }
+  return out;
+}
+
+bool ServerCore::end_tunnel(const std::string& id) {
+  for (const auto& tunnel : tunnels_) {
+    if (tunnel->trace.record.id != id) continue;
+    tunnel->relay.cut(ClosedBy::proxy, /*reset=*/true);
+    return true;
+  }
+  return false;
+}
+
 StatsSnapshot ServerCore::statistics() const {
   StatsSnapshot out = stats_.snapshot();
   out.bytes_up = pool_.bytes_up();

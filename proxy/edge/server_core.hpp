@@ -4,6 +4,7 @@
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "proxy/core/access_record.hpp"
+#include "proxy/core/connection_view.hpp"
 #include "proxy/core/guard.hpp"
 #include "proxy/core/policy.hpp"
 #include "proxy/edge/dialer.hpp"
@@ -84,6 +85,8 @@ class ServerCore {
   std::size_t tunnels() const { return tunnels_.size(); }
   Wakeups& tunnel_ended() { return tunnel_ended_; }
   void cut_all(ClosedBy why);
+  ConnectionList connections(const ConnectionFilter& filter) const;
+  bool end_tunnel(const std::string& id);
 
   StatsSnapshot statistics() const;  // any thread
 
@@ -104,6 +107,7 @@ class ServerCore {
   };
   using TunnelPlace = std::list<std::unique_ptr<Tunnel>>::iterator;
   void on_tunnel_end(TunnelPlace place);
+  static ConnectionView view_of(const Tunnel& tunnel);
 
   asio::io_context& io_;
   std::shared_ptr<const Snapshot> snapshot_;
