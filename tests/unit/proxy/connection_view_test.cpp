@@ -30,8 +30,8 @@ TEST(ConnectionFilter, EachMemberMustMatch) {
   filter.exit = "tethys";
   EXPECT_TRUE(filter.matches(example()));
 
-  for (auto* member : {&ConnectionFilter::host, &ConnectionFilter::role, &ConnectionFilter::exit,
-                       &ConnectionFilter::forward}) {
+  for (const auto member : {&ConnectionFilter::host, &ConnectionFilter::role,
+                            &ConnectionFilter::exit, &ConnectionFilter::forward}) {
     ConnectionFilter other = filter;
     other.*member = "another";
     EXPECT_FALSE(other.matches(example()));
