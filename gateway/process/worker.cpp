@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace oceanid::process {
@@ -29,6 +30,11 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto report_interval = 1s;
+
+std::uint64_t open_files_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
 
 class Worker {
  public:
@@ -129,6 +135,7 @@ class Worker {
     for (std::size_t i = 0; i < message_.files.size(); ++i)
       secret_files_.insert_or_assign(message_.files[i], std::move(frame.fds[i + 1]));
     configure_log(config_.log, "worker");
+    warn_of_small_budget();
     if (!threads_)
       threads_ = std::make_unique<ProxyThreads>(message_.cores, make_runtime());
     else
@@ -146,10 +153,21 @@ class Worker {
     runtime.exits = exits_;
     runtime.exits_configured = !config_.exits.empty();
     runtime.own_ranges = own_ranges(config_, message_.local_addresses);
+    runtime.budget = proxy::budget_for(open_files_limit(), message_.cores, config_.proxy.limits);
     runtime.node = config_.node;
     runtime.access_log = config_.log.access;
     runtime.json = config_.log.format == LogFormat::json;
     return std::make_shared<const proxy::Runtime>(std::move(runtime));
+  }
+
+  void warn_of_small_budget() const {
+    const auto files = open_files_limit();
+    const auto possible = proxy::budget_for(files, message_.cores, config_.proxy.limits).tunnels;
+    if (possible < config_.proxy.limits.tunnels)
+      log::warn("gateway",
+                fmt::format("proxy.limits.tunnels asks for {} tunnels, but this process may open "
+                            "{} files: at most {} tunnels; raise LimitNOFILE (ulimit -n)",
+                            config_.proxy.limits.tunnels, files, possible));
   }
 
   // Serves what is new, stops listening on what the configuration no longer names. Tunnels live on.

@@ -2,9 +2,20 @@
 
 #include "proxy/core/client_acl.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace oceanid::proxy {
+namespace {
+
+// Of two limits where 0 means none.
+std::uint32_t the_smaller(std::uint32_t one, std::uint32_t other) {
+  if (one == 0 || other == 0) return std::max(one, other);
+  return std::min(one, other);
+}
+
+}  // namespace
 
 bool client_allowed(const Snapshot& snapshot, const IpAddress& client) {
   return contains(snapshot.settings().clients, client);
@@ -17,8 +28,10 @@ std::expected<Admission, Refusal> admit(ServerCore& core, const Snapshot& snapsh
   trace.record.role = out.decision.role;
   trace.record.rule = out.decision.rule;
   if (!out.decision.allowed) return std::unexpected(Refusal{out.decision.reason, {}, {}});
-  const Limits& limits = snapshot.settings().limits;
-  auto slot = core.ledger().take({}, who.source, {limits.tunnels, limits.per_client});
+  const SlotLimits limits{
+      the_smaller(snapshot.settings().limits.tunnels, snapshot.runtime->budget.tunnels),
+      snapshot.settings().limits.per_client};
+  auto slot = core.ledger().take({}, who.source, limits);
   if (!slot) {
     core.stats().shed(slot.error());
     return std::unexpected(Refusal{slot.error(), {}, {}});

@@ -3,6 +3,7 @@
 // one immutable value.
 
 #include "gateway/base/exit.hpp"
+#include "proxy/core/budget.hpp"
 #include "proxy/core/guard.hpp"
 #include "proxy/core/settings.hpp"
 
@@ -26,6 +27,7 @@ struct Runtime {
   std::shared_ptr<const ExitTable> exits;  // may be null while nothing is known
   bool exits_configured = false;           // true: nothing leaves unbound
   std::vector<NamedPrefix> own_ranges;     // for the guard
+  Budget budget;  // what the process can carry
   std::string node;
   bool access_log = true;
   bool json = true;  // format of access records

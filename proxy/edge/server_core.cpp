@@ -52,6 +52,7 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
     : io_(io),
       snapshot_(std::make_shared<const Snapshot>(std::move(runtime))),
       ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
+      lobby_(snapshot_->runtime->budget.lobby),
       next_id_(random_start()),
       tasks_(io.get_executor()) {}
 
@@ -61,6 +62,7 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
   const auto before =
       std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
   const Runtime& now = *snapshot_->runtime;
+  lobby_.set_limits(now.budget.lobby);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
   if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
   std::erase_if(resolvers_, [&](const auto& entry) {

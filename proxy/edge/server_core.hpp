@@ -6,6 +6,7 @@
 #include "proxy/core/access_record.hpp"
 #include "proxy/core/connection_view.hpp"
 #include "proxy/core/guard.hpp"
+#include "proxy/core/lobby.hpp"
 #include "proxy/core/policy.hpp"
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
@@ -60,6 +61,7 @@ class ServerCore {
   RelayPool& pool() { return pool_; }
   StatsBook& stats() { return stats_; }
   TunnelLedger& ledger() { return *ledger_; }
+  Lobby& lobby() { return lobby_; }
   Wakeups& exits_changed() { return exits_changed_; }
   std::shared_ptr<const Snapshot> snapshot() const { return snapshot_; }
 
@@ -112,6 +114,7 @@ class ServerCore {
   asio::io_context& io_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::shared_ptr<TunnelLedger> ledger_;
+  Lobby lobby_;
   RelayPool pool_;
   StatsBook stats_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device

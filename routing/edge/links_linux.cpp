@@ -28,12 +28,12 @@ Result<std::vector<LinkFacts>> LinuxKernel::read_links() {
   dumped = route_.dump(
       ask_addresses, [&] { addresses.clear(); },
       [&](const nlmsghdr& message) {
-        if (auto address = decode_address(message)) addresses.push_back(std::move(*address));
+        if (auto address = decode_address(message)) addresses.push_back(*address);
       });
   if (!dumped) return std::unexpected(std::move(dumped.error()).context("reading addresses"));
   for (DecodedAddress& address : addresses) {
     const auto link = std::ranges::find(links, address.device, &LinkFacts::index);
-    if (link != links.end()) link->addresses.push_back(std::move(address.facts));
+    if (link != links.end()) link->addresses.push_back(address.facts);
   }
   return links;
 }

@@ -24,7 +24,7 @@ Result<TableFound> find_table(NetlinkSocket& socket, std::uint8_t family, std::s
   head.version = NFNETLINK_V0;
   ask.put_text(NFTA_TABLE_NAME, name);
   TableFound out;
-  auto asked = socket.request(std::move(ask), [&](const nlmsghdr& message) {
+  auto asked = socket.request(ask, [&](const nlmsghdr& message) {
     const auto attributes = Attributes::of(message, sizeof(nfgenmsg));
     out.present = true;
     // The handle is never used twice, the use count is the number of chains, sets and the like.
@@ -48,7 +48,7 @@ Result<std::uint64_t> LinuxKernel::counter_packets(std::string_view name) {
   // Network order, as every number of nfnetlink.
   ask.put_u32(NFTA_OBJ_TYPE, htobe32(NFT_OBJECT_COUNTER));
   std::uint64_t packets = 0;
-  auto asked = netfilter_.request(std::move(ask), [&](const nlmsghdr& message) {
+  auto asked = netfilter_.request(ask, [&](const nlmsghdr& message) {
     const auto attributes = Attributes::of(message, sizeof(nfgenmsg));
     packets = attributes.nested(NFTA_OBJ_DATA).be64(NFTA_COUNTER_PACKETS).value_or(0);
   });

@@ -43,8 +43,8 @@ void append_unique(std::vector<std::string>& out, std::vector<std::string> more)
 
 }  // namespace
 
-Reconciler::Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir)
-    : turn_(std::move(executor)), kernel_(kernel), files_(std::move(state_dir)) {
+Reconciler::Reconciler(const asio::any_io_executor& executor, Kernel& kernel, std::string state_dir)
+    : turn_(executor), kernel_(kernel), files_(std::move(state_dir)) {
   turn_.expires_at(asio::steady_timer::time_point::max());
 }
 

@@ -45,7 +45,7 @@ struct DownReport {
 class Reconciler {
  public:
   // `kernel` must outlive the reconciler.
-  Reconciler(asio::any_io_executor executor, Kernel& kernel, std::string state_dir);
+  Reconciler(const asio::any_io_executor& executor, Kernel& kernel, std::string state_dir);
 
   // Applying the text in force and changing one default route is one netlink message and no child.
   awaitable<Result<ApplyReport>> apply(NetworkState desired);

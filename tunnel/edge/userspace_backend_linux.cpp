@@ -225,7 +225,8 @@ awaitable<Result<void>> UserspaceBackend::force_handshake(IfName device, PublicK
   const auto& peers = managed->second.desired.peers;
   const auto at = std::ranges::find(peers, peer, &DesiredPeer::public_key);
   if (at == peers.end()) co_return fail(Errc::not_found, "no such peer on " + device.str());
-  const DesiredPeer wanted = *at;
+  // A copy: what was wanted may change while we wait for the device.
+  const DesiredPeer wanted = *at;  // NOLINT(performance-unnecessary-copy-initialization)
   forced_[{device, peer}] = now;
   const auto live = co_await read(device);
   if (!live) co_return std::unexpected(live.error());

@@ -7,7 +7,6 @@ namespace oceanid::admin {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 ipc::ExitView exit_view(std::string name, bool up, bool current) {
   ipc::ExitView out;

@@ -6,7 +6,6 @@
 namespace oceanid::routing {
 namespace {
 
-using examples::address;
 using examples::prefix;
 using testing::Contains;
 using testing::HasSubstr;

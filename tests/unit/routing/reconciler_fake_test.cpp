@@ -12,7 +12,6 @@
 namespace oceanid::routing {
 namespace {
 
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 

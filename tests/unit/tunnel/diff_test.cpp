@@ -9,7 +9,6 @@ namespace oceanid::tunnel {
 namespace {
 
 using namespace testing;
-using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
 DesiredDevice device() {

@@ -9,7 +9,6 @@ namespace oceanid::tunnel {
 namespace {
 
 using namespace testing;
-using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 const std::string key_01(64, '1');  // 0x11 thirty-two times
