@@ -125,6 +125,13 @@ std::string namespace_of(pid_t pid, const char* kind) {
   return std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/ns/" + kind, ec).string();
 }
 
+// A thread that shares its working directory with others (a sanitizer has one of its own) may not
+// change its mount namespace: setns(2), EINVAL.
+void enter(int network, int mount) {
+  must(::unshare(CLONE_FS) == 0, "unshare");
+  must(::setns(network, CLONE_NEWNET) == 0 && ::setns(mount, CLONE_NEWNS) == 0, "setns");
+}
+
 }  // namespace
 
 std::optional<std::string> why_not_here() {
@@ -178,8 +185,7 @@ void Node::start() {
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::close(pair[0]);
-    must(::setns(network_.get(), CLONE_NEWNET) == 0 && ::setns(mount_.get(), CLONE_NEWNS) == 0,
-         "setns");
+    enter(network_.get(), mount_.get());
     node_process(folder_, wanted, pair[1]);
   }
   ::close(pair[1]);
@@ -250,8 +256,7 @@ int Node::run(const std::string& shell_command) const {
   const pid_t child = ::fork();
   must(child >= 0, "fork");
   if (child == 0) {
-    must(::setns(network_.get(), CLONE_NEWNET) == 0 && ::setns(mount_.get(), CLONE_NEWNS) == 0,
-         "setns");
+    enter(network_.get(), mount_.get());
     ::execl("/bin/sh", "sh", "-c", shell_command.c_str(), nullptr);
     ::_exit(127);
   }
