@@ -10,8 +10,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
-#include <cstdio>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -26,6 +27,9 @@
 
 namespace oceanid::process {
 namespace {
+
+using namespace std::chrono_literals;
+constexpr std::size_t log_queue_lines = 512;
 
 // Each tunnel takes two descriptors, four while it splices: take all that we may have.
 void raise_descriptor_limit() {
@@ -134,17 +138,19 @@ int run_gateway(const std::string& config_file) {
     return kept.error().code == Errc::permission ? 2 : 1;
   }
   ::prctl(PR_SET_NAME, "oceanid-netd");
+  log::write_in_background(log_queue_lines);
 
   const bool privileged = needs_privileges(*loaded.config);
   asio::io_context io(1);
   Netd netd(io, std::move(loaded), std::move(*launcher), std::move(listeners), privileged);
   netd.start();
   io.run();
+  log::flush(1s);
   if (netd.upgrade_requested()) {
     return become_new_binary(program, netd.listeners(), netd.launcher_fd(), config_file);
   }
-  std::fflush(nullptr);
-  // Cancelled coroutines may still refer to each other's owners; the kernel frees what is left.
+  // Not fflush(): it would wait for the lock of a standard error that nobody reads. Cancelled
+  // coroutines may still refer to each other's owners; the kernel frees what is left.
   std::_Exit(netd.exit_code());
 }
 

@@ -30,6 +30,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto report_interval = 1s;
+constexpr std::size_t log_queue_lines = 4096;  // half a second of access records at full speed
 
 std::uint64_t open_files_limit() {
   rlimit limit{};
@@ -312,11 +313,13 @@ int worker_main(UniqueFd channel, bool started_as_root) {
     log::error("gateway", "refusing to run", {{"error", restricted.error().what}});
     return 1;
   }
+  log::write_in_background(log_queue_lines);
   asio::io_context io(1);
   Worker worker(io, std::move(channel));
   worker.start();
   io.run();
   // The loops have ended and nothing is left to save: skip the destructors of cancelled work.
+  log::flush(1s);
   ::_exit(worker.exit_code());
 }
 

@@ -174,6 +174,18 @@ int status_of(Reason reason) {
   return row_of(reason).status;
 }
 
+bool is_denial(Reason reason) {
+  switch (reason) {
+    case Reason::client_not_allowed:
+    case Reason::port_not_allowed:
+    case Reason::policy_denied:
+    case Reason::destination_prohibited:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Reason reason_of(HeadError error) {
   switch (status_of(error)) {
     case 200:

@@ -60,6 +60,8 @@ std::span<const ReasonRow> reason_table();  // in the order of the enumerators
 const ReasonRow& row_of(Reason reason);
 std::string_view to_string(Reason reason);  // the token
 int status_of(Reason reason);
+// The operator's rules said no, as opposed to a bad request or a destination that does not answer.
+bool is_denial(Reason reason);
 Reason reason_of(HeadError error);
 
 // Why there will be no connection: what a session turns into its protocol's answer.

@@ -37,6 +37,7 @@ std::expected<Admission, Refusal> admit(ServerCore& core, const Snapshot& snapsh
     return std::unexpected(Refusal{slot.error(), {}, {}});
   }
   out.slot = std::move(*slot);
+  core.admitted(trace);
   return out;
 }
 

@@ -66,6 +66,7 @@ awaitable<void> serve_forward(ServerCore& core, Descriptor client, SocketAddress
     refuse(slot.error());
     co_return;
   }
+  core.admitted(trace);
   auto upstream = co_await first_that_answers(core, forward, trace);
   if (!upstream) {
     refuse(upstream.error().reason);

@@ -114,15 +114,34 @@ Trace ServerCore::begin(const SocketAddress& client, std::string method) {
   return trace;
 }
 
+void ServerCore::admitted(Trace& trace) const {
+  AccessRecord& record = trace.record;
+  if (record.verdict.empty()) record.verdict = "allow";
+  if (!log::enabled(log::Level::debug)) return;  // spares the strings
+  log::debug("proxy", "admitted",
+             {{"id", record.id},
+              {"source", record.source},
+              {"role", record.role},
+              {"method", record.method},
+              {"host", record.host},
+              {"port", std::to_string(record.port)},
+              {"rule", record.rule}});
+}
+
 void ServerCore::finish(Trace& trace, Reason reason) {
   AccessRecord& record = trace.record;
   record.duration = since(trace.started);
   if (reason != Reason::ok) record.error = to_string(reason);
-  if (record.verdict.empty()) record.verdict = reason == Reason::ok ? "allow" : "deny";
+  if (is_denial(reason)) record.verdict = "deny";
   if (record.closed_by.empty()) record.closed_by = "proxy";
   stats_.request_ended(reason, record.role);
-  if (snapshot_->runtime->access_log)
-    log::raw(snapshot_->runtime->json ? record.to_json() : record.to_text());
+  write_record(record, is_denial(reason) ? log::Level::warn : log::Level::info);
+}
+
+// What an operator must notice is a warning: it stays visible when the log is set to warnings.
+void ServerCore::write_record(const AccessRecord& record, log::Level level) const {
+  if (!snapshot_->runtime->access_log || !log::enabled(level)) return;
+  log::raw(level, snapshot_->runtime->json ? record.to_json() : record.to_text());
 }
 
 void ServerCore::open_tunnel(Trace trace, Opening opening) {

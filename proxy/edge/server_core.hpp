@@ -2,6 +2,7 @@
 // The inside of a Server: what sessions of one event loop share. Sessions hold a reference; the
 // core outlives them (Server::drain joins). One thread, except where a member says otherwise.
 
+#include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "proxy/core/access_record.hpp"
 #include "proxy/core/connection_view.hpp"
@@ -71,6 +72,8 @@ class ServerCore {
   Resolver& resolver_for(const ExitChoice& exit);
 
   Trace begin(const SocketAddress& client, std::string method);
+  // The rules let it through: its verdict, and a line for those who debug.
+  void admitted(Trace& trace) const;
   // Writes the record and counts the outcome; `reason` ok: a tunnel that was opened.
   void finish(Trace& trace, Reason reason);
 
@@ -109,6 +112,7 @@ class ServerCore {
   };
   using TunnelPlace = std::list<std::unique_ptr<Tunnel>>::iterator;
   void on_tunnel_end(TunnelPlace place);
+  void write_record(const AccessRecord& record, log::Level level) const;
   static ConnectionView view_of(const Tunnel& tunnel);
 
   asio::io_context& io_;

@@ -86,3 +86,34 @@ def test_a_feature_of_a_later_version_says_so(program, tmp_path):
     result = subprocess.run([program, "run", "-c", str(path)], text=True, capture_output=True, timeout=20)
     assert result.returncode == 2
     assert "not available in this version" in result.stderr
+
+
+def test_a_log_that_nobody_reads_stops_no_request(program, tmp_path):
+    """Standard error is a full pipe: requests are answered all the same, and the end comes in order."""
+    config = tmp_path / "oceanid.yaml"
+    config.write_text(f"state_dir: {tmp_path}\nrun_dir: {tmp_path}\n")
+    reader, writer = os.pipe()
+    gateway = subprocess.Popen(["unshare", "-n", "sh", "-c", f"ip link set lo up; exec {program} run -c {config}"],
+                               stderr=writer)
+    os.close(writer)
+    client = ("import socket\n"
+              "for _ in range(3000):\n"
+              " s=socket.create_connection(('127.0.0.1',3128),5);s.settimeout(5)\n"
+              " s.sendall(b'CONNECT 127.0.0.1:443 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')\n"
+              " assert s.recv(12)==b'HTTP/1.1 403';s.close()\n")
+    try:
+        began = time.monotonic()
+        while subprocess.run(["nsenter", "-n", "-t", str(gateway.pid), "/usr/bin/python3", "-c",
+                              "import socket;socket.create_connection(('127.0.0.1',3128),1)"],
+                             stderr=subprocess.DEVNULL).returncode != 0:
+            assert time.monotonic() - began < 10
+            time.sleep(0.05)
+        answered = subprocess.run(["nsenter", "-n", "-t", str(gateway.pid), "/usr/bin/python3", "-c", client],
+                                  text=True, capture_output=True, timeout=120)
+        assert answered.returncode == 0, answered.stderr
+        gateway.terminate()
+        assert gateway.wait(30) == 0
+    finally:
+        gateway.kill()
+        gateway.wait()
+        os.close(reader)
