@@ -6,6 +6,7 @@
 #include "proxy/core/budget.hpp"
 #include "proxy/core/guard.hpp"
 #include "proxy/core/settings.hpp"
+#include "proxy/edge/authenticator.hpp"
 
 #include <memory>
 #include <string>
@@ -27,7 +28,8 @@ struct Runtime {
   std::shared_ptr<const ExitTable> exits;  // may be null while nothing is known
   bool exits_configured = false;           // true: nothing leaves unbound
   std::vector<NamedPrefix> own_ranges;     // for the guard
-  Budget budget;  // what the process can carry
+  Budget budget;                           // what the process can carry
+  std::shared_ptr<Authenticator> users;    // null: nobody needs a password
   std::string node;
   bool access_log = true;
   bool json = true;  // format of access records
