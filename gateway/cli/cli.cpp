@@ -119,6 +119,7 @@ void add_commands(Built& built) {
   auto* drain = add(built, "drain", "stop accepting, finish what runs, exit", drain_gateway);
   add_file_option(*drain, options);
   add_socket_option(*drain, options);
+  drain->add_flag("--no-wait", options.no_wait, "return at once; do not show the progress");
   auto* guard =
       add(built, "guard", "install the kill switch of the last good configuration", install_guard);
   add_file_option(*guard, options);

@@ -82,7 +82,22 @@ int reload_gateway(const Options& options) {
 }
 
 int drain_gateway(const Options& options) {
-  return tell(options, "drain", 10s);
+  if (const int code = tell(options, "drain", 10s); code != exit_ok || options.no_wait) return code;
+  std::optional<std::uint64_t> shown;
+  for (;;) {
+    const auto answer = ask(options, "status", 5s);
+    if (!answer) break;  // it has ended, and its socket with it
+    const auto snapshot = ipc::decode<ipc::GatewaySnapshot>(*answer, "status");
+    if (!snapshot) return complain(snapshot.error());
+    if (shown != snapshot->proxy.tunnels_open) {
+      shown = snapshot->proxy.tunnels_open;
+      fmt::print("{} tunnels open\n", *shown);
+      std::cout.flush();
+    }
+    std::this_thread::sleep_for(500ms);
+  }
+  fmt::print("drained\n");
+  return exit_ok;
 }
 
 int take_down(const Options& options) {

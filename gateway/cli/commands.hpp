@@ -36,6 +36,7 @@ struct Options {
   bool kubernetes = false;
   bool shell = false;
   bool from_stdin = false;
+  bool no_wait = false;
   ConnectionOptions connections;
 };
 

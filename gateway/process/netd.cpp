@@ -22,6 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 1s;
+constexpr int progress_ticks = 5;
 constexpr auto drain_margin = 5s;  // beyond timeouts.drain, for the worker's own goodbye
 
 }  // namespace
@@ -111,9 +112,12 @@ awaitable<void> Netd::run() {
 }
 
 awaitable<void> Netd::tick() {
+  int stopping_for = 0;
   for (;;) {
     co_await sleep_for(tick_interval);
     worker_.send_snapshot(snapshot());
+    if (stopping_ && ++stopping_for % progress_ticks == 0)
+      log::info("gateway", "draining", {{"tunnels_open", std::to_string(counters_.tunnels_open)}});
   }
 }
 

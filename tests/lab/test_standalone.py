@@ -117,3 +117,22 @@ def test_a_log_that_nobody_reads_stops_no_request(program, tmp_path):
         gateway.kill()
         gateway.wait()
         os.close(reader)
+
+
+def test_drain_waits_until_the_end(program, tmp_path):
+    config = tmp_path / "oceanid.yaml"
+    config.write_text(f"state_dir: {tmp_path}\nrun_dir: {tmp_path}\n")
+    gateway = subprocess.Popen(["unshare", "-n", "sh", "-c", f"ip link set lo up; exec {program} run -c {config}"],
+                               stderr=subprocess.DEVNULL)
+    try:
+        ask = [program, "drain", "--socket", str(tmp_path / "control.sock")]
+        began = time.monotonic()
+        while (drained := subprocess.run(ask, text=True, capture_output=True, timeout=60)).returncode != 0:
+            assert time.monotonic() - began < 10, drained.stderr
+            time.sleep(0.05)
+        assert drained.stdout.splitlines()[0].startswith("draining")
+        assert drained.stdout.splitlines()[-1] == "drained"
+        assert gateway.wait(5) == 0
+    finally:
+        gateway.kill()
+        gateway.wait()
