@@ -33,6 +33,8 @@ class HttpSession {
         peer_(connection.peer),
         who_{connection.peer.address, {}, std::move(connection.certificates)},
         timer_(core.io().get_executor()),
+        seat_(core.lobby().enter(peer_.address,
+                                 [fd = client_.native_handle()] { stop_reading(fd); })),
         trace_(core.begin(connection.peer, {})) {}
 
   awaitable<void> run() {
@@ -60,18 +62,24 @@ class HttpSession {
         silent_ = !parser.started();
         co_return Refusal{Reason::head_timeout, {}, {}};
       }
+      if (got <= 0 && seat_.evicted()) {
+        core_.stats().shed(Reason::overloaded);
+        co_return Refusal{Reason::overloaded, "too many connections wait without a request", {}};
+      }
       if (got <= 0) {
         // A connection that came and went without a word is a port check, not a request.
         silent_ = !parser.started();
         co_return Refusal{Reason::client_gone, {}, {}};
       }
       const std::string_view bytes(scratch.data(), static_cast<std::size_t>(got));
+      seat_.grow(bytes.size());
       switch (parser.feed(bytes)) {
         case HeadParser::State::need_more:
           break;
         case HeadParser::State::done:
           early_ = bytes.substr(parser.consumed_of_last_feed());
           head_ = parser.take_head();
+          seat_.leave();
           co_return std::nullopt;
         case HeadParser::State::failed:
           co_return Refusal{reason_of(parser.error()), std::string(describe(parser.error())), {}};
@@ -139,6 +147,7 @@ class HttpSession {
       trace_.record.status = status_of(refusal.reason);
       co_await send_and_linger(render_answer(answer));
     }
+    seat_.leave();  // before its descriptor can be another's
     client_.close();
     if (!silent_) core_.finish(trace_, refusal.reason);
   }
@@ -175,6 +184,7 @@ class HttpSession {
   SocketAddress peer_;
   Identity who_;
   Timer timer_;
+  Lobby::Seat seat_;  // until the head is read
   Trace trace_;
   RequestHead head_;
   std::string early_;

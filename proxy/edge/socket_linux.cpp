@@ -66,6 +66,10 @@ void reset_on_close(int fd) {
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now));
 }
 
+void stop_reading(int fd) {
+  ::shutdown(fd, SHUT_RD);
+}
+
 void finish_sending(int fd) {
   static_cast<void>(::shutdown(fd, SHUT_WR));
 }

@@ -39,6 +39,7 @@ int start_connect(int fd, const SocketAddress& address);  // EINPROGRESS is the 
 int take_error(int fd);                                   // SO_ERROR
 void reset_on_close(int fd);                              // close() will send RST (SO_LINGER 0)
 
+void stop_reading(int fd);  // who waits for bytes sees an end of stream, what has come stays
 void finish_sending(
     int fd);  // shutdown(SHUT_WR); fails only when the peer has reset: reading tells
 

@@ -186,6 +186,26 @@ TEST(EdgeRefusal, ARefusedRequestGivesItsSlotBack) {
               "HTTP/1.1 502 Connection Refused By Destination");
 }
 
+TEST(EdgeRefusal, ACrowdThatNeverAsksMakesRoomForOthers) {
+  Gateway gateway([](Runtime& r, ProxySettings&) { r.budget.lobby.connections = 8; });
+  Target target;
+  std::vector<Peer> crowd;
+  for (int i = 0; i < 20; ++i) {
+    crowd.push_back(gateway.client("127.0.0.3"));
+    ASSERT_TRUE(crowd.back().send_all("CONNECT "));
+  }
+  EXPECT_EQ(status_line(crowd.front().recv_head()), "HTTP/1.1 503 Gateway Overloaded");
+  EXPECT_TRUE(gateway.eventually([](const auto& s) {
+    const auto found = s.shed.find("overloaded");
+    return found != s.shed.end() && found->second >= 12;
+  }));
+  Peer other = gateway.client();
+  EXPECT_TRUE(connect_through(other, loopback(target.port())).starts_with("HTTP/1.1 200 "));
+  // The youngest of the crowd still has its place.
+  EXPECT_TRUE(crowd.back().send_all(loopback(target.port()) + " HTTP/1.1\r\nHost: a\r\n\r\n"));
+  EXPECT_EQ(status_line(crowd.back().recv_head()), "HTTP/1.1 200 Connection Established");
+}
+
 TEST(EdgeRefusal, OutOfDescriptorsItAnswersAndRecovers) {
   Gateway gateway;
   Target target;
