@@ -78,14 +78,14 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
 awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
   const Lock guard = co_await lock();
   const auto begin = std::chrono::steady_clock::now();
-  auto saved = files_.load_sysctls();
-  if (!saved) co_return std::unexpected(std::move(saved.error()));
   Run run;
+  const auto saved = recall_sysctls(run.report.warnings);
   auto done = co_await converge(desired, run);
   if (!done) {
     const std::string rest = co_await roll_back(run);
-    if (auto restored = files_.save_sysctls(*saved); !restored)
-      log::warn("routing", "saved sysctl values not updated", {{"error", restored.error().what}});
+    if (saved)
+      if (auto restored = files_.save_sysctls(*saved); !restored)
+        log::warn("routing", "saved sysctl values not updated", {{"error", restored.error().what}});
     Error error = std::move(done.error());
     error.what += rest.empty() ? "; nothing was changed" : "; not undone: " + rest;
     co_return std::unexpected(std::move(error));
@@ -108,8 +108,11 @@ awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& r
         return sysctl && !sysctl->required;
       });
     append_unique(run.report.skipped, std::move(changes.skipped));
+    // A full disk must neither open the kill switch nor keep a tunnel down.
     if (auto remembered = remember_sysctls(changes); !remembered)
-      co_return std::unexpected(std::move(remembered.error()));
+      append_unique(run.report.warnings,
+                    {remembered.error().what +
+                     ": `oceanid down` cannot give sysctls their former values back"});
     for (const Change& change : changes.steps) {
       auto done = co_await step(change, run);
       if (!done) co_return std::unexpected(std::move(done.error()));

@@ -87,6 +87,7 @@ class Reconciler {
   Result<void> netlink_step(const NetlinkChange& change, Run& run);
   Result<void> sysctl_step(const WriteSysctl& change, Run& run);
   awaitable<std::string> roll_back(const Run& run);  // what could not be undone; empty: all was
+  std::optional<SavedSysctls> recall_sysctls(std::vector<std::string>& warnings) const;
   Result<void> remember_sysctls(const Changes& changes);
   std::size_t restore_sysctls(const NetworkState& keep, std::vector<std::string>& kept);
 

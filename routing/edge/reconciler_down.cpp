@@ -29,13 +29,14 @@ std::vector<std::string> restore_order(const SavedSysctls& saved) {
 
 Result<void> Reconciler::remember_sysctls(const Changes& changes) {
   std::optional<SavedSysctls> saved;
+  std::optional<SavedSysctls> before;
   for (const Change& change : changes.steps) {
     const auto* write = std::get_if<WriteSysctl>(&change);
     if (!write) continue;
     if (!saved) {
       auto loaded = files_.load_sysctls();
       if (!loaded) return std::unexpected(std::move(loaded.error()));
-      saved = std::move(*loaded);
+      saved = before = std::move(*loaded);
     }
     SavedSysctl& entry = saved->entries[write->path];
     // Still ours: what was there before us stays the value to go back to.
@@ -43,7 +44,19 @@ Result<void> Reconciler::remember_sysctls(const Changes& changes) {
     entry.written = write->to;
   }
   // On disk before the first write: a crash in between restores nothing that was not changed.
-  return saved ? files_.save_sysctls(*saved) : Result<void>{};
+  return saved == before ? Result<void>{} : files_.save_sysctls(*saved);
+}
+
+// A damaged memory of former values is worth less than the kill switch: it is set aside, and the
+// state is applied all the same.
+std::optional<SavedSysctls> Reconciler::recall_sysctls(std::vector<std::string>& warnings) const {
+  auto saved = files_.load_sysctls();
+  if (!saved && saved.error().code == Errc::protocol) {
+    warnings.push_back(saved.error().what);
+    if (auto moved = files_.set_sysctls_aside(); !moved) warnings.push_back(moved.error().what);
+    saved = files_.load_sysctls();
+  }
+  return saved ? std::optional(std::move(*saved)) : std::nullopt;
 }
 
 std::size_t Reconciler::restore_sysctls(const NetworkState& keep, std::vector<std::string>& kept) {

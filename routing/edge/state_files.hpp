@@ -31,6 +31,7 @@ class StateFiles {
   // values are lost and the operator must know.
   Result<SavedSysctls> load_sysctls() const;
   Result<void> save_sysctls(const SavedSysctls& saved) const;  // no entries: removes the file
+  Result<void> set_sysctls_aside() const;  // a damaged file, as *.damaged for the operator
 
   Result<std::string> load_nft() const;                  // not_found: none
   Result<void> save_nft(const std::string& text) const;  // empty: removes the file

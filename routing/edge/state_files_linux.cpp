@@ -94,6 +94,12 @@ Result<void> StateFiles::save_sysctls(const SavedSysctls& saved) const {
   return replace_file(directory_, path(sysctls_file), json::serialize(root) + "\n");
 }
 
+Result<void> StateFiles::set_sysctls_aside() const {
+  const std::string file = path(sysctls_file);
+  if (::rename(file.c_str(), (file + ".damaged").c_str()) < 0) return fail_errno(file);
+  return {};
+}
+
 Result<std::string> StateFiles::load_nft() const {
   return read_small_file(path(nft_file), most_bytes);
 }

@@ -202,6 +202,39 @@ TEST_F(ReconcilerTest, DownForgetsValuesOfAnotherBoot) {
   EXPECT_EQ(kernel_.sysctls["net/ipv4/conf/all/src_valid_mark"], "1");
 }
 
+// What only `down` needs must never keep the kill switch away.
+TEST_F(ReconcilerTest, AppliesWhenTheMemoryOfSysctlsIsDamaged) {
+  const auto file = directory_.path + "/sysctls.json";
+  std::ofstream(file) << R"({"boot_id":"th)";
+  const auto report = apply(sample_state());
+  ASSERT_TRUE(report) << report.error().what;
+  EXPECT_THAT(report->warnings, ElementsAre(HasSubstr("is damaged")));
+  EXPECT_TRUE(kernel_.state.nft.inet);
+  EXPECT_TRUE(std::filesystem::exists(file + ".damaged"));
+  EXPECT_THAT(apply(sample_state())->warnings, ElementsAre());
+  ASSERT_TRUE(down());
+  EXPECT_EQ(kernel_.sysctls["net/ipv4/conf/all/src_valid_mark"], "0") << "remembered anew";
+}
+
+TEST_F(ReconcilerTest, AppliesWhenNothingCanBeWrittenToDisk) {
+  Reconciler reconciler(io_.get_executor(), kernel_, "/proc/oceanid");
+  const auto report = run_task(io_, reconciler.apply(sample_state()));
+  ASSERT_TRUE(report) << report.error().what;
+  EXPECT_THAT(report->warnings, ElementsAre(HasSubstr("former values")));
+  EXPECT_TRUE(kernel_.state.nft.inet);
+  EXPECT_EQ(kernel_.sysctls["net/ipv4/conf/oc-one/rp_filter"], "2");
+}
+
+// A damaged file that came while we ran, and a failure after it: still nothing but what was there.
+TEST_F(ReconcilerTest, RollsBackWithADamagedMemoryOfSysctls) {
+  const std::string before = kernel_.dump();
+  std::ofstream(directory_.path + "/sysctls.json") << "[]";
+  kernel_.failures = {{"+ 5160", EPERM}};
+  EXPECT_FALSE(apply(sample_state()));
+  EXPECT_EQ(kernel_.dump(), before);
+  EXPECT_FALSE(std::filesystem::exists(directory_.path + "/sysctls.json"));
+}
+
 TEST_F(ReconcilerTest, DownKeepsForwardingForACniAndOnlyThen) {
   for (const bool cni : {true, false}) {
     kernel_.sysctls["net/ipv4/ip_forward"] = "0";
