@@ -2,6 +2,7 @@
 #include "routing/edge/netlink_codec.hpp"
 
 #include <algorithm>
+#include <cerrno>
 
 #include <linux/netlink.h>
 #include <net/if.h>
@@ -28,8 +29,11 @@ bool is_gone(const Error& error) {
 
 Result<std::uint32_t> index_of(const IfName& name) {
   const unsigned index = if_nametoindex(name.str().c_str());
-  if (index == 0) return fail_errno("device " + name.str(), ENODEV);
-  return index;
+  if (index != 0) return index;
+  // It opens a socket for the question: out of descriptors (glibc then says ENOENT) is not the same
+  // as "no such device".
+  if (errno != ENODEV) return fail(Errc::io, "cannot ask for the number of device " + name.str());
+  return fail_errno("device " + name.str(), ENODEV);
 }
 
 Result<Message> link_message(const IfName& name, std::optional<unsigned> mtu,

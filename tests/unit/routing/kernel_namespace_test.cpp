@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <sys/resource.h>
+
 namespace oceanid::routing {
 namespace {
 
@@ -35,6 +37,31 @@ std::unique_ptr<LinuxKernel> open_kernel(asio::io_context& io, NftOptions option
   auto kernel = LinuxKernel::open(io.get_executor(), std::move(options));
   EXPECT_TRUE(kernel);
   return std::move(*kernel);
+}
+
+// Without a descriptor the device's number cannot be asked for: that must not pass for a device
+// that is gone, or a default route that has to go would be reported as deleted.
+TEST(KernelNamespace, DoesNotTakeExhaustedDescriptorsForAMissingDevice) {
+  isolated([] {
+    make_links();
+    shell("ip link set oc-one up");
+    asio::io_context io;
+    auto kernel = open_kernel(io);
+    const Route route = open_default(Family::v4, 13128, "oc-one");
+    ASSERT_TRUE(kernel->apply(AddRoute{route}));
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit none{0, limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto removed = kernel->apply(DeleteRoute{route});
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().code, Errc::io);
+    EXPECT_TRUE(kernel->apply(DeleteRoute{route}));
+    EXPECT_TRUE(kernel->read_actual()->routes.empty());
+    shell("ip link del oc-one");
+    EXPECT_TRUE(kernel->apply(DeleteRoute{route})) << "gone with its device";
+  });
 }
 
 TEST(KernelNamespace, ReadsBackEveryRuleAndRouteThatItMakes) {
