@@ -27,16 +27,13 @@ std::string quoted_set(const std::vector<std::string>& quoted) {
 }
 
 // Elements that another one contains are left out: some nft versions refuse overlaps, and a reader
-// is better served.
+// is better served. In sorted order what contains a prefix comes before it, and nothing that lies
+// outside comes between.
 Prefixes outermost(const Prefixes& prefixes) {
   Prefixes out;
-  for (const Prefix& prefix : prefixes) {
-    const auto covers = [&](const Prefix& other) {
-      return other != prefix && other.contains(prefix);
-    };
-    if (std::ranges::none_of(prefixes, covers)) out.push_back(prefix);
-  }
-  return unique(std::move(out));
+  for (const Prefix& prefix : unique(prefixes))
+    if (out.empty() || !out.back().contains(prefix)) out.push_back(prefix);
+  return out;
 }
 
 }  // namespace
