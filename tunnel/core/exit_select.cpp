@@ -22,7 +22,8 @@ std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,
   due_.reset();
   if (!grace_until_) grace_until_ = now + grace;
   const bool starting = now < *grace_until_;
-  if (!starting) resumed_.reset();
+  // Once the traffic went elsewhere, the former choice is an exit like any other.
+  if (!starting || current_ != resumed_) resumed_.reset();
   const auto eligible = [&](std::size_t i) {
     return (usable[i] || resumed_ == i) && (!pin || *pin == i);
   };

@@ -90,5 +90,15 @@ TEST(ExitSelect, KeepsAFormerLifesChoiceUntilItIsProvenOrTheGraceIsOver) {
   EXPECT_EQ(lost.select({true, false}, {}, start + ExitSelector::grace), 0U);
 }
 
+TEST(ExitSelect, AFormerChoiceThatWasLeftNeedsProofLikeAnyOther) {
+  ExitSelector selector(100ms);
+  selector.resume(0, start);
+  EXPECT_EQ(selector.select({true, true}, {}, start), 0U);
+  EXPECT_EQ(selector.select({false, true}, 1, start + 100ms), 1U);
+  EXPECT_EQ(selector.select({false, true}, {}, start + 200ms), 1U);
+  EXPECT_EQ(selector.select({true, true}, {}, start + 300ms), 1U);
+  EXPECT_EQ(selector.select({true, true}, {}, start + 400ms), 0U);
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel
