@@ -44,7 +44,8 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
 // already.
 Result<UniqueFd> watch(const ProcessIdentity& identity);
 
-// Waits for the end; false when `limit` passed first. Reaps our own child, others belong to init.
+// Waits for the end; false when `limit` passed first, or when it cannot be watched. Reaps our own
+// child, others belong to init.
 awaitable<bool> wait_for_end(ProcessIdentity identity, std::chrono::nanoseconds limit);
 
 // SIGTERM, then SIGKILL after two seconds. Ok when it is gone.

@@ -2,6 +2,7 @@
 #include "tunnel/edge/daemon.hpp"
 #include "tunnel/edge/deadline.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,9 @@ namespace oceanid::tunnel {
 namespace {
 
 using namespace std::chrono_literals;
+
+constexpr auto blind_pause = 200ms;
+constexpr timeval log_patience{.tv_sec = 0, .tv_usec = 1000};
 
 std::string proc_path(pid_t pid, std::string_view leaf) {
   return "/proc/" + std::to_string(pid) + "/" + std::string(leaf);
@@ -164,6 +169,8 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   started.log = UniqueFd(pair[0]);
   const UniqueFd theirs(pair[1]);
   ::fcntl(started.log.get(), F_SETFL, O_NONBLOCK);
+  // When we are stopped and read nothing, a full queue must cost it the line and not its workers.
+  ::setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &log_patience, sizeof log_patience);
 
   SpawnPlan plan;
   if (const int error = plan.prepare(theirs.get()); error != 0)
@@ -199,6 +206,10 @@ awaitable<bool> wait_for_end(ProcessIdentity identity, std::chrono::nanoseconds 
   if (descriptor) {
     const auto ended = co_await with_deadline(readable(std::move(*descriptor)), limit);
     if (!ended) co_return false;
+  } else if (descriptor.error().code != Errc::not_found) {
+    // Not being able to look (no descriptors left) is no end of the process; look again soon.
+    co_await sleep_for(std::min<std::chrono::nanoseconds>(limit, blind_pause));
+    co_return false;
   }
   reap(identity.pid);
   co_return true;

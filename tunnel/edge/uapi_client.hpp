@@ -18,7 +18,8 @@ struct UapiAnswer {
   pid_t server = -1;  // the process that listens on the socket (SO_PEERCRED)
 };
 
-// not_found: nobody listens there. timeout: somebody does and says nothing (a stopped process).
+// not_found: nobody listens there. permission: somebody else's process does; it was sent nothing.
+// timeout: somebody does and says nothing (a stopped process).
 awaitable<Result<UapiAnswer>> uapi_exchange(std::string socket_path, std::string request,
                                             std::chrono::nanoseconds patience = uapi_patience);
 

@@ -7,6 +7,7 @@
 #include <boost/asio/write.hpp>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace oceanid::tunnel {
 namespace {
@@ -58,8 +59,12 @@ awaitable<Result<UapiAnswer>> exchange(std::string path, std::string request) {
   }
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-    peer.pid = -1;
+  // The request may carry our private key: only root or ourselves may listen there.
+  if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      (peer.uid != 0 && peer.uid != ::geteuid())) {
+    wipe(request);
+    co_return fail(Errc::permission, path + ": the listener is not ours");
+  }
   auto [written, count] = co_await asio::async_write(socket, asio::buffer(request), as_result);
   wipe(request);
   if (written) co_return failed(path, written);
