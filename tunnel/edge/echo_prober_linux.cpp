@@ -15,6 +15,8 @@ namespace {
 
 using Socket = asio::ip::udp::socket;
 
+constexpr int batch = 64;  // answers per turn, so that a flood does not hold the event loop
+
 awaitable<void> readable(Socket& socket) {
   auto [ec] = co_await socket.async_wait(Socket::wait_read, as_result);
   static_cast<void>(ec);  // what the socket has to say, take_answers() hears
@@ -97,7 +99,7 @@ void EchoProber::ask(EchoTracker::Time now) {
 
 void EchoProber::take_answers() {
   std::array<std::uint8_t, probe_packet_size + 1> bytes{};
-  while (socket_.is_open()) {
+  for (int i = 0; i < batch && socket_.is_open(); ++i) {
     NativeAddress from;
     const ssize_t size = ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(),
                                     MSG_DONTWAIT, from.get(), &from.length);

@@ -331,6 +331,7 @@ awaitable<void> TunnelManager::maintain() {
 }
 
 void TunnelManager::poke() {
+  poked_ = true;  // for when the maintenance is not waiting but at work
   wake_.expires_at(Clock::now());
 }
 
