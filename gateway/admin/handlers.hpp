@@ -5,6 +5,7 @@
 #include "gateway/ipc/snapshot.hpp"
 #include "proxy/core/stats.hpp"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,7 @@ struct View {
   ipc::GatewaySnapshot gateway;
   proxy::StatsSnapshot proxy;
   bool accepting = false;   // configuration in force and sockets open; not draining
+  std::uint64_t lost_log_lines = 0;
   bool loops_beat = false;  // every event loop turned lately
 };
 

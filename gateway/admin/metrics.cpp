@@ -140,6 +140,8 @@ std::string metrics_text(const View& view) {
   out.value(routing.in_force ? 1 : 0);
   out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");
   out.value(routing.last_apply_seconds);
+  out.counter("oceanid_log_lines_lost_total", "Log lines given up because nobody read them");
+  out.value(number(view.lost_log_lines));
   out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");
   out.value(number(view.gateway.worker_restarts));
   out.gauge("oceanid_build_info", "Always 1");

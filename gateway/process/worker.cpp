@@ -269,6 +269,7 @@ class Worker {
     admin::View out;
     out.gateway = snapshot_;
     if (threads_) out.proxy = threads_->snapshot();
+    out.lost_log_lines = log::lost_lines();
     out.accepting = threads_ != nullptr && !finishing_;
     out.loops_beat = threads_ == nullptr || threads_->all_beat();
     return out;

@@ -113,10 +113,11 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   out += "\r\n";
 }
 
-std::string proxy_status(std::string_view error, std::string_view next_hop,
-                         std::string_view detail) {
+// `reason` is a parameter of our own beside the registered ones (RFC 9209 section 2.1 lets clients
+// ignore what they do not know): the word of the log, the metric and the document.
+std::string proxy_status(const ReasonRow& row, std::string_view next_hop, std::string_view detail) {
   std::string out = "oceanid";
-  if (!error.empty()) out += fmt::format("; error={}", error);
+  if (!row.proxy_error.empty()) out += fmt::format("; error={}", row.proxy_error);
   if (!next_hop.empty()) {
     out += "; next-hop=";
     append_sf_string(out, next_hop);
@@ -125,6 +126,7 @@ std::string proxy_status(std::string_view error, std::string_view next_hop,
     out += "; details=";
     append_sf_string(out, detail);
   }
+  if (row.reason != Reason::ok) out += fmt::format("; reason={}", row.token);
   return out;
 }
 
@@ -211,8 +213,7 @@ std::string render_answer(const Answer& answer) {
   const std::string body =
       answer.json ? json_body(answer, row, detail) : text_body(answer, row, detail);
   std::string out = fmt::format("HTTP/1.1 {} {}\r\n", row.status, row.phrase);
-  out +=
-      fmt::format("Proxy-Status: {}\r\n", proxy_status(row.proxy_error, answer.next_hop, detail));
+  out += fmt::format("Proxy-Status: {}\r\n", proxy_status(row, answer.next_hop, detail));
   if (row.retry_after > 0) out += fmt::format("Retry-After: {}\r\n", row.retry_after);
   if (!answer.request_id.empty()) append_field(out, "X-Request-Id", answer.request_id);
   append_field(out, "Content-Type", answer.json ? "application/json" : "text/plain; charset=utf-8");
@@ -224,7 +225,7 @@ std::string render_answer(const Answer& answer) {
 std::string render_connected(std::string_view next_hop, std::string_view request_id) {
   const ReasonRow& row = row_of(Reason::ok);
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nProxy-Status: {}\r\n", row.status, row.phrase,
-                                proxy_status("", next_hop, ""));
+                                proxy_status(row, next_hop, ""));
   if (!request_id.empty()) append_field(out, "X-Request-Id", request_id);
   out += "\r\n";
   return out;

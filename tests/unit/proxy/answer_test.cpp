@@ -18,7 +18,7 @@ TEST(Answer, TellsWhyInStatusPhraseFieldsAndBody) {
   EXPECT_EQ(render_answer(answer),
             "HTTP/1.1 502 Connection Refused By Destination\r\n"
             "Proxy-Status: oceanid; error=connection_refused; next-hop=\"203.0.113.9:5432\"; "
-            "details=\"db.example.net:5432 refused the connection\"\r\n"
+            "details=\"db.example.net:5432 refused the connection\"; reason=connection_refused\r\n"
             "X-Request-Id: styx-0001\r\n"
             "Content-Type: text/plain; charset=utf-8\r\n"
             "Content-Length: 143\r\n"
@@ -38,7 +38,8 @@ TEST(Answer, SpeaksJsonAndRetryAfter) {
   EXPECT_EQ(render_answer(answer),
             "HTTP/1.1 503 Too Many Tunnels\r\n"
             "Proxy-Status: oceanid; error=connection_limit_reached; "
-            "details=\"the gateway's limit of open tunnels is reached (limits.tunnels)\"\r\n"
+            "details=\"the gateway's limit of open tunnels is reached (limits.tunnels)\"; "
+            "reason=tunnel_limit\r\n"
             "Retry-After: 1\r\n"
             "X-Request-Id: r1\r\n"
             "Content-Type: application/json\r\n"
