@@ -3,6 +3,8 @@
 #include "routing/core/nft_text.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -20,28 +22,37 @@ unsigned smallest_mtu(const TunnelLink& link) {
   return mtu;
 }
 
+// One statement for each prefix length, the longest first: nft refuses a map whose intervals
+// overlap
+// ("10.42.0.0/16" beside "10.42.1.0/24"), and prefixes of one length never do. A source that a map
+// does not have goes on to the next statement.
+std::vector<std::string> snat_by_map(const SnatMap& map, Family family, std::string_view protocol) {
+  std::map<unsigned, std::vector<std::string>, std::greater<>> pairs;
+  for (const auto& [source, address] : map)
+    if (source.family() == family && address.family() == family)
+      pairs[source.length()].push_back(
+          fmt::format("{} : {}", source.to_string(), address.to_string()));
+  std::vector<std::string> out;
+  for (const auto& [length, of_length] : pairs)
+    out.push_back(fmt::format("snat {0} to {0} saddr map {{ {1} }} fully-random", protocol,
+                              fmt::join(of_length, ", ")));
+  return out;
+}
+
 // How clients of one family are translated; empty: not at all.
-std::string snat_of(const Scene& scene, Family family) {
+std::vector<std::string> snat_of(const Scene& scene, Family family) {
   const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
   const auto to = [&](const IpAddress& address) {
-    return fmt::format("snat {} to {} fully-random", protocol, address.to_string());
+    return std::vector{fmt::format("snat {} to {} fully-random", protocol, address.to_string())};
   };
   const Snat& snat = scene.in.serve_exit->snat;
   if (const auto* address = std::get_if<IpAddress>(&snat))
-    return address->family() == family ? to(*address) : "";
-  if (const auto* map = std::get_if<SnatMap>(&snat)) {
-    std::vector<std::string> pairs;
-    for (const auto& [source, address] : *map)
-      if (source.family() == family && address.family() == family)
-        pairs.push_back(fmt::format("{} : {}", source.to_string(), address.to_string()));
-    if (pairs.empty()) return "";
-    return fmt::format("snat {0} to {0} saddr map {{ {1} }} fully-random", protocol,
-                       fmt::join(pairs, ", "));
-  }
+    return address->family() == family ? to(*address) : std::vector<std::string>();
+  if (const auto* map = std::get_if<SnatMap>(&snat)) return snat_by_map(*map, family, protocol);
   const auto& source = family == Family::v4 ? scene.in.uplink_source4 : scene.in.uplink_source6;
   // A fixed address keeps its mappings when the uplink blinks; masquerade is for those that change.
   if (std::holds_alternative<SnatAuto>(snat) && source) return to(*source);
-  return "masquerade fully-random";
+  return {"masquerade fully-random"};
 }
 
 }  // namespace
@@ -79,17 +90,16 @@ void NftParts::translation() {
     out.line("oifname \"oc-*\" ip6 saddr @sources6 snat ip6 to ip6 saddr");
   for (const Family family : families) {
     if (!scene.in.serve_exit) break;
-    const std::string snat = snat_of(scene, family);
-    if (snat.empty()) continue;
     const char version = family == Family::v4 ? '4' : '6';
     const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
     const bool mapped = std::holds_alternative<SnatMap>(scene.in.serve_exit->snat);
     std::set<std::string> whom{"clients"};
     if (scene.has_self && !mapped) whom.insert("sources");
-    for (const std::string& name : whom)
-      if (out.has(name, family))
-        out.line(fmt::format("oifname \"{}\" {} saddr @{}{} {}", scene.in.serve_exit->uplink.str(),
-                             protocol, name, version, snat));
+    for (const std::string& snat : snat_of(scene, family))
+      for (const std::string& name : whom)
+        if (out.has(name, family))
+          out.line(fmt::format("oifname \"{}\" {} saddr @{}{} {}",
+                               scene.in.serve_exit->uplink.str(), protocol, name, version, snat));
   }
   if (!scene.exit_interfaces.empty())
     out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"),

@@ -255,8 +255,9 @@ void stands_after_one_apply(const Inputs& inputs) {
 
 // What plan() asks for is what the kernel reads back, on every node of the reference cluster.
 TEST(ReconcilerNamespace, EveryNodesPlanStandsAfterOneApply) {
-  for (const Inputs& inputs : {examples::styx(), examples::tethys(), examples::meliae(),
-                               examples::calypso(), examples::dual_stack()})
+  for (const Inputs& inputs :
+       {examples::styx(), examples::tethys(), examples::meliae(), examples::calypso(),
+        examples::dual_stack(), examples::mapped_exit()})
     isolated([&] { stands_after_one_apply(inputs); });
 }
 
