@@ -102,7 +102,8 @@ class TunnelManager {
   using Clock = std::chrono::steady_clock;
   struct Device {
     DesiredDevice desired;
-    bool applied = false;  // the backend has been told `desired`
+    bool applied = false;  // the device stands
+    bool due = true;       // the backend is to be told `desired`; what stands goes on meanwhile
     std::optional<DeviceSnapshot> snapshot;
     std::string error;
     unsigned failed_snapshots = 0;

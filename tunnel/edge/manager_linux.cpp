@@ -82,13 +82,13 @@ awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
     if (backend_) co_await backend_->stop();
     backend_ = std::move(*chosen);
     for (auto& [name, device] : devices_)
-      device.applied = false;
+      device.applied = false;  // of another make; `due` follows below
   }
   wanted_ = std::move(wanted);
   secrets_ = std::move(*secrets);
   public_key_ = secrets_->public_key;
   for (auto& [name, device] : devices_)
-    device.applied = false;  // keys may have changed
+    device.due = true;  // keys may have changed
   if (auto planned = replan(); !planned) co_return planned;
   co_await remove_strays();
   co_await converge();
@@ -136,7 +136,7 @@ Result<void> TunnelManager::replan() {
     Device& device = devices_[desired.name];
     if (!(device.desired == desired)) {
       device.desired = std::move(desired);
-      device.applied = false;
+      device.due = true;
       device.retry_at = {};
     }
     sync_prober(device);
@@ -218,7 +218,7 @@ awaitable<void> TunnelManager::converge() {
 
 awaitable<void> TunnelManager::converge_device(IfName name) {
   const auto before = devices_.find(name);
-  if (before == devices_.end() || before->second.applied || Clock::now() < before->second.retry_at)
+  if (before == devices_.end() || !before->second.due || Clock::now() < before->second.retry_at)
     co_return;
   const DesiredDevice desired = before->second.desired;
   const auto ensured = co_await backend_->ensure(desired, secrets_->private_key);
@@ -233,6 +233,7 @@ awaitable<void> TunnelManager::converge_device(IfName name) {
     co_return;
   }
   device.applied = true;
+  device.due = false;
   device.applied_at = Clock::now();
   device.error.clear();
   device.failed_snapshots = 0;
@@ -291,6 +292,7 @@ void TunnelManager::lost(const IfName& name, std::string why) {
   Device& device = at->second;
   log::warn("tunnel", "lost a device, making it again", {{"device", name.str()}, {"why", why}});
   device.applied = false;
+  device.due = true;
   device.snapshot.reset();
   device.error = std::move(why);
   if (Clock::now() - device.applied_at >= settled) device.backoff = 0ms;
@@ -311,7 +313,7 @@ TunnelManager::Clock::time_point TunnelManager::next_turn() const {
   const auto now = Clock::now();
   auto next = now + poll;
   for (const auto& [name, device] : devices_)
-    if (!device.applied) next = std::min(next, std::max(device.retry_at, now));
+    if (device.due) next = std::min(next, std::max(device.retry_at, now));
   return to_remove_.empty() && !poked_ ? next : now;
 }
 

@@ -63,7 +63,13 @@ std::string describe(const TunnelManager& manager) {
   return out.str();
 }
 
-awaitable<std::string> obey(TunnelManager& manager, std::string line) {
+// `applies`: how often the configuration has been applied since the start.
+awaitable<void> apply_again(TunnelManager& manager, TunnelManager::Wanted wanted, int& applies) {
+  if (co_await manager.apply(std::move(wanted))) ++applies;
+}
+
+awaitable<std::string> obey(TunnelManager& manager, std::string line, TunnelManager::Wanted wanted,
+                            int& applies) {
   if (line == "status") co_return describe(manager) + ".";
   if (line == "names") {
     std::string names;
@@ -71,7 +77,11 @@ awaitable<std::string> obey(TunnelManager& manager, std::string line) {
       names += name + " ";
     co_return names;
   }
+  if (line == "applies") co_return std::to_string(applies);
   Result<void> done;
+  if (line == "apply")
+    asio::co_spawn(co_await asio::this_coro::executor,
+                   apply_again(manager, std::move(wanted), applies), asio::detached);
   if (line.starts_with("resolved ")) {
     std::istringstream words(line.substr(9));
     std::string name;
@@ -94,11 +104,12 @@ awaitable<void> serve(TunnelManager& manager, TunnelManager::Wanted wanted, int 
   Channel channel(co_await asio::this_coro::executor);
   channel.assign(asio::local::datagram_protocol(), descriptor);
   std::array<char, 256> text{};
+  int applies = 0;
   while (true) {
     auto [ec, size] = co_await channel.async_receive(asio::buffer(text), as_result);
     if (ec || size == 0) ::_exit(4);
     const std::string line(text.data(), size);
-    const std::string answer = co_await obey(manager, line);
+    const std::string answer = co_await obey(manager, line, wanted, applies);
     auto [sent, count] = co_await channel.async_send(asio::buffer(answer), as_result);
     if (sent || line == "remove" || line == "leave") ::_exit(sent ? 5 : 0);
   }

@@ -213,6 +213,20 @@ TEST_F(TwoDaemons, ADaemonThatNoLongerAnswersIsReplaced) {
   EXPECT_FALSE(identify(*before));
 }
 
+// The configuration is applied again while one daemon is stuck: the other tunnels are there all the
+// time, or every reload would be a failover.
+TEST_F(TwoDaemons, AReloadDoesNotTakeTheOtherTunnelsAway) {
+  ASSERT_TRUE(both_up());
+  ASSERT_EQ(::kill(*a_->daemon("oc-b"), SIGSTOP), 0);
+  ASSERT_EQ(a_->command("apply"), "ok");
+  bool there = true;
+  EXPECT_TRUE(eventually(20s, [&] {
+    there = there && a_->status()["oc-hub"].present;
+    return a_->command("applies") == "1";
+  }));
+  EXPECT_TRUE(there);
+}
+
 TEST_F(TwoDaemons, ARestartAdoptsTheRunningDaemons) {
   ASSERT_TRUE(both_up());
   const auto dialled = a_->daemon("oc-b");
