@@ -50,12 +50,7 @@ Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, Listene
           io, std::move(launcher), listeners_,
           {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
            .counters = [this](const ipc::Counters& c) { counters_ = c; },
-           .ready =
-               [this](const ipc::Ready& ready) {
-                 log::info("gateway", "accepting",
-                           {{"configuration", std::to_string(ready.generation)}});
-                 manager_.ready(admin::diagnose(snapshot()));
-               },
+           .ready = [this](const ipc::Ready& ready) { worker_ready(ready); },
            .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
       control_(io,
                [this](std::string name, boost::json::value arguments) {
@@ -97,7 +92,7 @@ awaitable<void> Netd::run() {
     log::error("routing", "the network state could not be brought up; trying again",
                {{"error", up.error().what}});
   }
-  auto for_worker = worker_configuration(loaded_);
+  auto for_worker = worker_configuration(loaded_, generation_);
   if (!for_worker) {
     log::error("gateway", for_worker.error().what);
     exit_code_ = 1;
@@ -193,6 +188,15 @@ awaitable<Result<std::string>> Netd::reload() {
   }
   if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
   if (done) done = listeners_.open(wanted_listeners(*fresh.config, cores_));
+  WorkerConfiguration for_worker;
+  if (done) {
+    auto made = worker_configuration(fresh, generation_ + 1);
+    if (made)
+      for_worker = std::move(*made);
+    else
+      done = std::unexpected(std::move(made.error()));
+  }
+  if (done) done = co_await worker_.check(for_worker);
   if (done) done = co_await network_.reconfigure(*fresh.config);
   reloading_ = false;
   if (!done) {
@@ -207,8 +211,8 @@ awaitable<Result<std::string>> Netd::reload() {
   loaded_ = std::move(fresh);
   ++generation_;
   configure_log(loaded_.config->log, "netd");
-  auto for_worker = worker_configuration(loaded_);
-  if (for_worker) worker_.reconfigure(std::move(*for_worker));
+  for_worker.message.local_addresses = network_.local_addresses();  // tunnels may have brought some
+  worker_.reconfigure(std::move(for_worker));
   listeners_.retain(wanted_listeners(*loaded_.config, cores_));
   worker_.send_exits(network_.exits());
   worker_.request_names(network_.endpoint_names());
@@ -236,13 +240,27 @@ awaitable<void> Netd::shut_down(std::string why) {
   io_.stop();
 }
 
-Result<WorkerConfiguration> Netd::worker_configuration(const LoadedConfig& loaded) const {
+void Netd::worker_ready(const ipc::Ready& ready) {
+  if (ready.error.empty()) {
+    served_ = true;
+    log::info("gateway", "accepting", {{"configuration", std::to_string(ready.generation)}});
+    manager_.ready(admin::diagnose(snapshot()));
+    return;
+  }
+  log::error("gateway", "the configuration cannot be served", {{"error", ready.error}});
+  if (served_) return;
+  exit_code_ = 2;
+  io_.stop();
+}
+
+Result<WorkerConfiguration> Netd::worker_configuration(const LoadedConfig& loaded,
+                                                       std::uint64_t generation) const {
   WorkerConfiguration out;
   const Config& config = *loaded.config;
   out.text = loaded.text;
   out.user = config.proxy.user;
   out.listeners = wanted_listeners(config, cores_);
-  out.message.generation = generation_;
+  out.message.generation = generation;
   out.message.file = loaded.text.empty() ? std::string() : loaded.file;
   out.message.host_name = config.node;
   out.message.cores = cores_;

@@ -42,7 +42,9 @@ class Netd {
   awaitable<Result<std::string>> reload();
   awaitable<void> shut_down(std::string why);
   awaitable<Result<boost::json::value>> down();
-  Result<WorkerConfiguration> worker_configuration(const LoadedConfig& loaded) const;
+  Result<WorkerConfiguration> worker_configuration(const LoadedConfig& loaded,
+                                                   std::uint64_t generation) const;
+  void worker_ready(const ipc::Ready& ready);
   ipc::GatewaySnapshot snapshot();
   void store_listeners();
 
@@ -63,6 +65,7 @@ class Netd {
   std::string configuration_error_;
   std::uint64_t generation_ = 1;
   std::uint32_t cores_;
+  bool served_ = false;  // a worker has taken a configuration
   bool reloading_ = false;
   bool stopping_ = false;
   bool upgrade_ = false;

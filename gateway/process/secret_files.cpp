@@ -1,10 +1,9 @@
 #include "gateway/process/secret_files.hpp"
 
+#include "gateway/base/runtime/state_file.hpp"
 #include "gateway/ipc/channel.hpp"
 
 #include <algorithm>
-
-#include <fcntl.h>
 
 namespace oceanid::process {
 namespace {
@@ -30,10 +29,8 @@ std::vector<std::string> secret_files(const Config& config) {
 }
 
 Result<UniqueFd> open_secret_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno("open " + path);
-  auto text = ipc::read_fd(file.get(), max_secret_bytes);
-  if (!text) return std::unexpected(std::move(text.error()).context(path));
+  auto text = read_small_file(path, max_secret_bytes);
+  if (!text) return std::unexpected(std::move(text.error()));
   return ipc::make_memfd("oceanid-file", *text);
 }
 

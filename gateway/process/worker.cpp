@@ -13,6 +13,8 @@
 #include "gateway/process/privilege.hpp"
 #include "gateway/process/proxy_threads.hpp"
 #include "gateway/process/questions.hpp"
+#include "gateway/process/worker_supervisor.hpp"
+#include "proxy/edge/runtime_check.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -80,7 +82,7 @@ class Worker {
       auto exits = ipc::decode<ExitTable>(frame.body, "exits");
       if (!exits) return std::unexpected(std::move(exits.error()));
       exits_ = std::make_shared<const ExitTable>(std::move(*exits));
-      if (threads_) threads_->apply(make_runtime());
+      if (threads_) threads_->apply(make_runtime(given_));
       return {};
     }
     if (frame.type == ipc::snapshot_frame) {
@@ -99,6 +101,13 @@ class Worker {
     if (frame.type == ipc::question_frame) {
       auto question = ipc::decode<ipc::Question>(frame.body, "question");
       if (!question) return std::unexpected(std::move(question.error()));
+      if (question->command == check_question) {
+        auto checked = check(question->arguments, frame.fds);
+        send(ipc::answer_frame,
+             boost::json::value_from(ipc::Answer{
+                 question->number, checked ? std::string() : checked.error().what, nullptr}));
+        return {};
+      }
       tasks_.spawn("question", answer(std::move(*question)));
       return {};
     }
@@ -118,62 +127,98 @@ class Worker {
     return {};
   }
 
-  Result<void> configure(ipc::Frame frame) {
-    auto body = ipc::decode<ipc::Configure>(frame.body, "configure");
+  // A configuration as netd sent it, not yet in force.
+  struct Given {
+    Config config;
+    ipc::Configure message;
+    std::shared_ptr<const proxy::Secrets> secrets;
+  };
+
+  static Result<Given> read_configuration(const boost::json::value& from,
+                                          const std::vector<UniqueFd>& fds) {
+    Given out;
+    auto body = ipc::decode<ipc::Configure>(from, "configure");
     if (!body) return std::unexpected(std::move(body.error()));
-    if (frame.fds.size() != 1 + body->files.size())
+    if (fds.size() != 1 + body->files.size())
       return fail(Errc::protocol, "configure: descriptors and files differ in number");
-    auto text = ipc::read_fd(frame.fds.front().get(), ipc::max_body_bytes);
+    auto text = ipc::read_fd(fds.front().get(), ipc::max_body_bytes);
     if (!text) return std::unexpected(std::move(text.error()));
     ParseContext context = parse_context(body->file);
     context.host_name = body->host_name;
     auto parsed = parse_or_default(*text, context);
     if (!parsed)  // netd parsed the very same text: only another build of us could disagree
       return fail(Errc::protocol, "configure: " + parsed.error().front().to_string(body->file));
-    config_ = std::move(*parsed);
-    message_ = std::move(*body);
-    secret_files_.clear();
-    for (std::size_t i = 0; i < message_.files.size(); ++i)
-      secret_files_.insert_or_assign(message_.files[i], std::move(frame.fds[i + 1]));
-    configure_log(config_.log, "worker");
+    proxy::Secrets secrets;
+    for (std::size_t i = 0; i < body->files.size(); ++i) {
+      auto contents = ipc::read_fd(fds[i + 1].get(), ipc::max_body_bytes);
+      if (!contents) return std::unexpected(std::move(contents.error()).context(body->files[i]));
+      secrets.insert_or_assign(body->files[i], std::move(*contents));
+    }
+    out.config = std::move(*parsed);
+    out.message = std::move(*body);
+    out.secrets = std::make_shared<const proxy::Secrets>(std::move(secrets));
+    return out;
+  }
+
+  // netd's question before it commits to a new configuration.
+  Result<void> check(const boost::json::value& body, const std::vector<UniqueFd>& fds) const {
+    auto given = read_configuration(body, fds);
+    if (!given) return std::unexpected(std::move(given.error()));
+    return proxy::check_runtime(*make_runtime(*given));
+  }
+
+  Result<void> configure(ipc::Frame frame) {
+    auto given = read_configuration(frame.body, frame.fds);
+    if (!given) return std::unexpected(std::move(given.error()));
+    if (auto usable = proxy::check_runtime(*make_runtime(*given)); !usable) {
+      send(ipc::ready_frame,
+           boost::json::value_from(ipc::Ready{given->message.generation, usable.error().what}));
+      return {};
+    }
+    given_ = std::move(*given);
+    configure_log(given_.config.log, "worker");
     warn_of_small_budget();
     if (!threads_)
-      threads_ = std::make_unique<ProxyThreads>(message_.cores, make_runtime());
+      threads_ = std::make_unique<ProxyThreads>(given_.message.cores, make_runtime(given_));
     else
-      threads_->apply(make_runtime());
+      threads_->apply(make_runtime(given_));
     switch_listeners();
     start_lookups();
-    send(ipc::ready_frame, boost::json::value_from(ipc::Ready{message_.generation, {}}));
+    send(ipc::ready_frame, boost::json::value_from(ipc::Ready{given_.message.generation, {}}));
     return {};
   }
 
-  std::shared_ptr<const proxy::Runtime> make_runtime() const {
+  std::shared_ptr<const proxy::Runtime> make_runtime(const Given& given) const {
+    const Config& config = given.config;
     proxy::Runtime runtime;
-    runtime.proxy = std::make_shared<const proxy::ProxySettings>(config_.proxy);
-    runtime.forwards = config_.forwards;
+    runtime.proxy = std::make_shared<const proxy::ProxySettings>(config.proxy);
+    runtime.forwards = config.forwards;
     runtime.exits = exits_;
-    runtime.exits_configured = !config_.exits.empty();
-    runtime.own_ranges = own_ranges(config_, message_.local_addresses);
-    runtime.budget = proxy::budget_for(open_files_limit(), message_.cores, config_.proxy.limits);
-    runtime.node = config_.node;
-    runtime.access_log = config_.log.access;
-    runtime.json = config_.log.format == LogFormat::json;
+    runtime.exits_configured = !config.exits.empty();
+    runtime.own_ranges = own_ranges(config, given.message.local_addresses);
+    runtime.secrets = given.secrets;
+    runtime.budget =
+        proxy::budget_for(open_files_limit(), given.message.cores, config.proxy.limits);
+    runtime.node = config.node;
+    runtime.access_log = config.log.access;
+    runtime.json = config.log.format == LogFormat::json;
     return std::make_shared<const proxy::Runtime>(std::move(runtime));
   }
 
   void warn_of_small_budget() const {
     const auto files = open_files_limit();
-    const auto possible = proxy::budget_for(files, message_.cores, config_.proxy.limits).tunnels;
-    if (possible < config_.proxy.limits.tunnels)
+    const auto possible =
+        proxy::budget_for(files, given_.message.cores, given_.config.proxy.limits).tunnels;
+    if (possible < given_.config.proxy.limits.tunnels)
       log::warn("gateway",
                 fmt::format("proxy.limits.tunnels asks for {} tunnels, but this process may open "
                             "{} files: at most {} tunnels; raise LimitNOFILE (ulimit -n)",
-                            config_.proxy.limits.tunnels, files, possible));
+                            given_.config.proxy.limits.tunnels, files, possible));
   }
 
   // Serves what is new, stops listening on what the configuration no longer names. Tunnels live on.
   void switch_listeners() {
-    const std::set<std::string> keep(message_.keys.begin(), message_.keys.end());
+    const std::set<std::string> keep(given_.message.keys.begin(), given_.message.keys.end());
     std::vector<std::string> gone;
     for (const auto& key : in_use_)
       if (!keep.contains(key)) gone.push_back(key);
@@ -204,13 +249,13 @@ class Worker {
     out.key = tag.key;
     out.fd = fd;
     if (tag.kind == "proxy") {
-      for (const auto& listener : config_.proxy.listeners)
+      for (const auto& listener : given_.config.proxy.listeners)
         if (listener.bind.to_string() == tag.bind) {
           out.what = listener;
           return out;
         }
     }
-    for (const auto& forward : config_.forwards)
+    for (const auto& forward : given_.config.forwards)
       if (tag.kind == "forward" && forward.bind.to_string() == tag.bind) {
         out.what = forward;
         return out;
@@ -219,8 +264,8 @@ class Worker {
   }
 
   void start_lookups() {
-    if (!config_.tunnel) return;
-    names_.start(endpoint_names_, *config_.tunnel, [this](const ipc::Resolved& resolved) {
+    if (!given_.config.tunnel) return;
+    names_.start(endpoint_names_, *given_.config.tunnel, [this](const ipc::Resolved& resolved) {
       send(ipc::resolved_frame, boost::json::value_from(resolved));
     });
   }
@@ -257,7 +302,7 @@ class Worker {
 
   awaitable<void> finish() {
     finishing_ = true;
-    if (threads_) co_await threads_->drain(config_.proxy.timeouts.drain);
+    if (threads_) co_await threads_->drain(given_.config.proxy.timeouts.drain);
     co_await names_.stop();
     co_await admin_.stop();
     threads_.reset();
@@ -288,9 +333,7 @@ class Worker {
   admin::Server admin_;
   NameLookup names_;
   TaskGroup tasks_;
-  Config config_;
-  ipc::Configure message_;
-  std::map<std::string, UniqueFd> secret_files_;  // by configured path
+  Given given_;
   std::vector<std::string> endpoint_names_;
   std::shared_ptr<const ExitTable> exits_ = std::make_shared<const ExitTable>();
   ipc::GatewaySnapshot snapshot_;

@@ -53,11 +53,13 @@ void WorkerSupervisor::reconfigure(WorkerConfiguration configuration) {
   if (worker_ && !send_configuration(*worker_)) worker_->close();
 }
 
-void WorkerSupervisor::send(std::string_view type, boost::json::value body) {
+void WorkerSupervisor::send(std::string_view type, boost::json::value body,
+                            std::vector<UniqueFd> fds) {
   if (!worker_) return;
   ipc::Frame frame;
   frame.type = type;
   frame.body = std::move(body);
+  frame.fds = std::move(fds);
   if (auto sent = worker_->send(std::move(frame)); !sent && sent.error().code == Errc::limit) {
     log::error("gateway", "the worker does not read its messages; replacing it");
     worker_->close();
@@ -164,6 +166,29 @@ bool WorkerSupervisor::send_listeners(ipc::Channel& channel) {
   return true;
 }
 
+// The text, then the secret files in the order of the message.
+Result<std::vector<UniqueFd>> WorkerSupervisor::attachments(
+    const WorkerConfiguration& configuration) {
+  std::vector<UniqueFd> out;
+  auto text = ipc::make_memfd("oceanid-configuration", configuration.text);
+  if (!text) return std::unexpected(std::move(text.error()));
+  out.push_back(std::move(*text));
+  for (const auto& file : configuration.files) {
+    out.push_back(duplicate(file.get()));
+    if (!out.back()) return fail_errno("duplicate a descriptor");
+  }
+  return out;
+}
+
+awaitable<Result<void>> WorkerSupervisor::check(const WorkerConfiguration& configuration) {
+  auto attached = attachments(configuration);
+  if (!attached) co_return std::unexpected(std::move(attached.error()));
+  auto answer = co_await ask(std::string(check_question),
+                             boost::json::value_from(configuration.message), std::move(*attached));
+  if (!answer) co_return std::unexpected(std::move(answer.error()));
+  co_return Result<void>();
+}
+
 bool WorkerSupervisor::send_configuration(ipc::Channel& channel) {
   if (ready_ && !send_listeners(channel)) return false;
   ipc::Frame frame;
@@ -172,11 +197,9 @@ bool WorkerSupervisor::send_configuration(ipc::Channel& channel) {
   for (const auto& wanted : configuration_.listeners)
     configuration_.message.keys.push_back(wanted.tag.key);
   frame.body = boost::json::value_from(configuration_.message);
-  auto text = ipc::make_memfd("oceanid-configuration", configuration_.text);
-  if (!text) return false;
-  frame.fds.push_back(std::move(*text));
-  for (const auto& file : configuration_.files)
-    frame.fds.push_back(duplicate(file.get()));
+  auto attached = attachments(configuration_);
+  if (!attached) return false;
+  frame.fds = std::move(*attached);
   return channel.send(std::move(frame)).has_value();
 }
 
@@ -196,7 +219,7 @@ bool WorkerSupervisor::dispatch(const ipc::Frame& frame) {
   if (frame.type == ipc::ready_frame) {
     auto ready = ipc::decode<ipc::Ready>(frame.body, "ready");
     if (!ready) return false;
-    ready_ = true;
+    ready_ = ready->error.empty();
     events_.ready(*ready);
     return true;
   }
@@ -236,13 +259,15 @@ void WorkerSupervisor::fail_questions() {
 }
 
 awaitable<Result<boost::json::value>> WorkerSupervisor::ask(std::string command,
-                                                            boost::json::value arguments) {
+                                                            boost::json::value arguments,
+                                                            std::vector<UniqueFd> fds) {
   if (!ready_) co_return fail(Errc::closed, "the worker is not ready yet; ask again in a moment");
   Pending pending(io_);
   const std::uint64_t number = ++last_question_;
   questions_.emplace(number, &pending);
   send(ipc::question_frame,
-       boost::json::value_from(ipc::Question{number, std::move(command), std::move(arguments)}));
+       boost::json::value_from(ipc::Question{number, std::move(command), std::move(arguments)}),
+       std::move(fds));
   pending.answered.expires_after(question_patience);
   if (!pending.answer) static_cast<void>(co_await pending.answered.async_wait(as_result));
   questions_.erase(number);

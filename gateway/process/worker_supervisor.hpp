@@ -32,6 +32,9 @@ struct WorkerConfiguration {
   std::vector<UniqueFd> files;  // in the order of message.files
 };
 
+// The question whose arguments are an ipc::Configure with its descriptors.
+inline constexpr std::string_view check_question = "check";
+
 class WorkerSupervisor {
  public:
   struct Events {
@@ -45,13 +48,16 @@ class WorkerSupervisor {
                    Events events);
 
   void start(WorkerConfiguration configuration);
+  // Whether the worker could serve it (certificates, password files); nothing changes.
+  awaitable<Result<void>> check(const WorkerConfiguration& configuration);
   void reconfigure(WorkerConfiguration configuration);
   void send_exits(const ExitTable& exits);
   void send_snapshot(const ipc::GatewaySnapshot& snapshot);
   void request_names(const std::vector<std::string>& names);
 
   // What only the worker knows. An error when there is no worker, it ends, or does not answer.
-  awaitable<Result<boost::json::value>> ask(std::string command, boost::json::value arguments);
+  awaitable<Result<boost::json::value>> ask(std::string command, boost::json::value arguments,
+                                            std::vector<UniqueFd> fds = {});
 
   bool ready() const { return ready_; }
   std::uint64_t restarts() const { return restarts_; }
@@ -68,7 +74,8 @@ class WorkerSupervisor {
   Result<std::shared_ptr<ipc::Channel>> launch();
   bool send_configuration(ipc::Channel& channel);
   bool send_listeners(ipc::Channel& channel);
-  void send(std::string_view type, boost::json::value body);
+  void send(std::string_view type, boost::json::value body, std::vector<UniqueFd> fds = {});
+  static Result<std::vector<UniqueFd>> attachments(const WorkerConfiguration& configuration);
   bool dispatch(const ipc::Frame& frame);
   bool take_answer(const boost::json::value& body);
   void fail_questions();

@@ -8,6 +8,7 @@
 #include "proxy/core/settings.hpp"
 #include "proxy/edge/authenticator.hpp"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <variant>
@@ -22,12 +23,17 @@ struct ListenSocket {
   std::variant<ListenerSettings, ForwardSettings> what;
 };
 
+// Contents of the files that the configuration names and only root can read (certificates, keys,
+// password files), by configured path.
+using Secrets = std::map<std::string, std::string>;
+
 struct Runtime {
   std::shared_ptr<const ProxySettings> proxy;
   std::vector<ForwardSettings> forwards;
   std::shared_ptr<const ExitTable> exits;  // may be null while nothing is known
   bool exits_configured = false;           // true: nothing leaves unbound
   std::vector<NamedPrefix> own_ranges;     // for the guard
+  std::shared_ptr<const Secrets> secrets;  // may be null: there are none
   Budget budget;                           // what the process can carry
   std::shared_ptr<Authenticator> users;    // null: nobody needs a password
   std::string node;

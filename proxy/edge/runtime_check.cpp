@@ -1,0 +1,17 @@
+#include "proxy/edge/runtime_check.hpp"
+
+namespace oceanid::proxy {
+namespace {
+
+Result<void> check_present(const Runtime& runtime, const std::optional<std::string>& path) {
+  if (!path || (runtime.secrets && runtime.secrets->contains(*path))) return {};
+  return fail(Errc::not_found, *path + ": its contents were not handed over");
+}
+
+}  // namespace
+
+Result<void> check_runtime(const Runtime& runtime) {
+  return check_present(runtime, runtime.proxy->users_file);
+}
+
+}  // namespace oceanid::proxy
