@@ -10,7 +10,7 @@ namespace oceanid::config {
 
 inline constexpr std::array listener_protocols{
     Choice{"http", proxy::ListenerProtocol::http},
-    Choice{"socks5", proxy::ListenerProtocol::socks5, true},
+    Choice{"socks5", proxy::ListenerProtocol::socks5},
     Choice{"transparent", proxy::ListenerProtocol::transparent, true}};
 inline constexpr std::array policy_defaults{Choice{"allow", proxy::PolicyDefault::allow},
                                             Choice{"deny", proxy::PolicyDefault::deny},
@@ -46,9 +46,8 @@ template <class Visitor>
 void describe(Visitor& v, proxy::ListenerSettings& s) {
   v.field({"bind", "where to listen", true}, s.bind, bind_address);
   v.field({"protocol", "what clients speak"}, s.protocol, listener_protocol);
-  v.field(
-      {.name = "proxy_protocol", .doc = "clients' addresses come in a PROXY header", .later = true},
-      s.proxy_protocol, boolean);
+  v.field({"proxy_protocol", "clients' addresses come in a PROXY header"}, s.proxy_protocol,
+          boolean);
   v.field({"trusted", "who may send a PROXY header"}, s.trusted, List{prefix});
   v.field({.name = "tls", .doc = "TLS towards clients", .later = true}, s.tls, Nullable{Object{}});
   v.field({.name = "intercept", .doc = "what a transparent listener takes", .later = true},

@@ -76,6 +76,8 @@ constexpr std::array rows = {
               "the gateway is draining; a new connection reaches its successor"},
     ReasonRow{internal_error, "internal_error", 500, "Gateway Error", "proxy_internal_error", 0,
               "the gateway failed; its log has the request id"},
+    ReasonRow{handshake_failed, "handshake_failed", 400, "Handshake Failed", "tls_protocol_error",
+              0, "the handshake of TLS, SOCKS5 or the PROXY protocol failed"},
     ReasonRow{client_gone, "client_gone", 499, "Client Gone", "", 0,
               "the client left before there was an answer"},
 };

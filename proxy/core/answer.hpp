@@ -42,7 +42,8 @@ enum class Reason : std::uint8_t {
   overloaded,  // descriptors or memory
   shutting_down,
   internal_error,
-  client_gone,  // the client left before there was an answer; never sent
+  handshake_failed,  // of TLS, SOCKS5 or the PROXY protocol
+  client_gone,       // the client left before there was an answer; never sent
 };
 inline constexpr auto last_reason = Reason::client_gone;
 

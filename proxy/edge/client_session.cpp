@@ -1,13 +1,26 @@
 #include "proxy/edge/client_session.hpp"
 
 #include "proxy/edge/http_session.hpp"
+#include "proxy/edge/proxy_protocol.hpp"
+#include "proxy/edge/socks5_session.hpp"
 
 #include <utility>
 
 namespace oceanid::proxy {
 
 awaitable<void> serve_client(ServerCore& core, ClientConnection client) {
-  co_await serve_http(core, std::move(client));
+  if (client.listener.proxy_protocol && !co_await take_proxy_header(core, client)) co_return;
+  co_await serve_protocol(core, std::move(client));
+}
+
+awaitable<void> serve_protocol(ServerCore& core, ClientConnection client) {
+  switch (client.listener.protocol) {
+    case ListenerProtocol::http:
+    case ListenerProtocol::transparent:
+      co_return co_await serve_http(core, std::move(client));
+    case ListenerProtocol::socks5:
+      co_return co_await serve_socks5(core, std::move(client));
+  }
 }
 
 }  // namespace oceanid::proxy

@@ -41,6 +41,12 @@ bool concerns_connection(int error) {
   }
 }
 
+// Whether a client takes HTTP from us before it has said anything else.
+bool speaks_http_first(const std::variant<ListenerSettings, ForwardSettings>& what) {
+  const auto* listener = std::get_if<ListenerSettings>(&what);
+  return listener != nullptr && listener->protocol == ListenerProtocol::http && !listener->tls;
+}
+
 }  // namespace
 
 Listener::Listener(ServerCore& core, ListenSocket socket)
@@ -86,13 +92,15 @@ Listener::Round Listener::accept_some() {
 
 void Listener::start(Accepted accepted) {
   Descriptor client = watch(core_.io(), std::move(accepted.fd));
+  // What it is configured as now: a reload keeps the socket when only its settings changed.
   if (std::holds_alternative<ListenerSettings>(what_)) {
-    ClientConnection connection{
-        std::move(client), accepted.peer, std::get<ListenerSettings>(what_), {}, {}};
+    auto listener = std::get<ListenerSettings>(what_);
+    for (const ListenerSettings& now : core_.snapshot()->settings().listeners)
+      if (now.bind == listener.bind) listener = now;
+    ClientConnection connection{std::move(client), accepted.peer, std::move(listener), {}, {}};
     core_.tasks().spawn("client", serve_client(core_, std::move(connection)));
     return;
   }
-  // The forward as it is configured now: a reload keeps the socket when only its target changed.
   auto forward = std::get<ForwardSettings>(what_);
   const auto snapshot = core_.snapshot();
   for (const ForwardSettings& now : snapshot->runtime->forwards)
@@ -107,7 +115,7 @@ void Listener::shed_one() {
   core_.stats().shed(Reason::overloaded);
   spare_.reset();
   if (auto accepted = accept_from(socket_.native_handle())) {
-    if (std::holds_alternative<ListenerSettings>(what_)) {
+    if (speaks_http_first(what_)) {
       Answer answer;
       answer.reason = Reason::overloaded;
       answer.node = core_.snapshot()->runtime->node;

@@ -1,6 +1,5 @@
 #include "proxy/edge/server.hpp"
 
-#include "gateway/base/runtime/log.hpp"
 #include "proxy/edge/listener.hpp"
 #include "proxy/edge/server_core.hpp"
 
@@ -16,12 +15,6 @@ using namespace std::chrono_literals;
 // A session that ends without having been a tunnel wakes nobody; it is noticed by looking.
 constexpr auto look_again = 20ms;
 
-bool is_spoken(const std::variant<ListenerSettings, ForwardSettings>& what) {
-  const auto* listener = std::get_if<ListenerSettings>(&what);
-  return listener == nullptr || (listener->protocol == ListenerProtocol::http && !listener->tls &&
-                                 !listener->proxy_protocol && !listener->intercept);
-}
-
 }  // namespace
 
 Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
@@ -34,15 +27,8 @@ Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
 Server::~Server() = default;
 
 void Server::adopt(std::vector<ListenSocket> sockets) {
-  for (ListenSocket& socket : sockets) {
-    if (!is_spoken(socket.what)) {
-      log::warn("proxy", "this version does not speak the listener's protocol, ignoring",
-                {{"listener", socket.key}});
-      UniqueFd(socket.fd).reset();
-      continue;
-    }
+  for (ListenSocket& socket : sockets)
     core_->listen(std::move(socket));
-  }
 }
 
 void Server::apply(std::shared_ptr<const Runtime> runtime) {

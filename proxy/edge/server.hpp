@@ -28,7 +28,7 @@ class Server {
          std::shared_ptr<TunnelLedger> ledger = nullptr);
   ~Server();
 
-  // Starts to accept. A socket whose protocol this version does not speak is closed with a warning.
+  // Starts to accept.
   void adopt(std::vector<ListenSocket> sockets);
   // For new requests; tunnels go on, except those through an exit that is no longer usable: they
   // are reset, so that clients reconnect at once.

@@ -67,7 +67,7 @@ std::uint16_t unused_port();  // nobody listens there
 class Gateway {
  public:
   explicit Gateway(const std::function<void(Runtime&, ProxySettings&)>& change = {},
-                   std::vector<ForwardSettings> forwards = {});
+                   std::vector<ForwardSettings> forwards = {}, ListenerSettings listener = {});
   ~Gateway();
 
   std::uint16_t port() const { return port_; }

@@ -137,13 +137,13 @@ bool Target::accept_would_block() {
 }
 
 Gateway::Gateway(const std::function<void(Runtime&, ProxySettings&)>& change,
-                 std::vector<ForwardSettings> forwards) {
+                 std::vector<ForwardSettings> forwards, ListenerSettings listener) {
   settings_.connect_ports.clear();
   settings_.guard.allow = {Prefix::parse("127.0.0.0/8").value()};
   runtime_.access_log = false;
   runtime_.node = "test";
   std::vector<ListenSocket> sockets;
-  ListenSocket proxy{"proxy", listen_on_loopback(port_, 4096).release(), ListenerSettings{}};
+  ListenSocket proxy{"proxy", listen_on_loopback(port_, 4096).release(), std::move(listener)};
   sockets.push_back(std::move(proxy));
   for (ForwardSettings& forward : forwards) {
     auto fd = listen_on_loopback(forward_ports_.emplace_back());
