@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -112,8 +113,7 @@ IfName Network::device_of(const ExitSettings& exit) const {
 
 awaitable<Result<void>> Network::reconfigure(const Config& config) {
   const Config before = config_;
-  config_ = config;
-  selector_.set_hold(config.health.hold);
+  use(config);
   Result<void> done = {};
   if (!reconciler_) {
     done = co_await start();
@@ -129,13 +129,12 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
       done = co_await tunnels_->apply(wanted_tunnels(config_));
     } else if (!config_.tunnel && tunnels_) {
       done = co_await tunnels_->remove_all();
-      tunnels_.reset();
+      if (done) tunnels_.reset();
     }
     if (done) done = co_await converge();
   }
   if (!done) {
-    config_ = before;
-    selector_.set_hold(before.health.hold);
+    use(before);
     if (tunnels_ && config_.tunnel) {
       auto restored = co_await tunnels_->apply(wanted_tunnels(config_));
       static_cast<void>(restored.has_value());  // the converge loop goes on trying
@@ -143,6 +142,19 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
     mark_due();
   }
   co_return done;
+}
+
+void Network::use(const Config& config) {
+  std::vector<std::optional<std::size_t>> former;
+  for (const auto& exit : config.exits) {
+    const auto then = std::ranges::find(config_.exits, exit.name, &ExitSettings::name);
+    former.push_back(then == config_.exits.end()
+                         ? std::nullopt
+                         : std::optional(static_cast<std::size_t>(then - config_.exits.begin())));
+  }
+  selector_.reorder(former);
+  selector_.set_hold(config.health.hold);
+  config_ = config;
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
@@ -193,7 +205,10 @@ awaitable<Result<void>> Network::converge() {
   auto applied = co_await reconciler_->apply(routing::plan(inputs()));
   routing_view_.in_force = applied.has_value();
   routing_view_.error = applied ? std::string() : applied.error().what;
-  if (!applied) co_return std::unexpected(std::move(applied.error()));
+  if (!applied) {
+    if (routing_view_.applies == 0) co_await close_without_plan();
+    co_return std::unexpected(std::move(applied.error()));
+  }
   ++routing_view_.applies;
   routing_view_.changes += applied->changes;
   if (applied->changes > 0) {
@@ -207,15 +222,28 @@ awaitable<Result<void>> Network::converge() {
   co_return Result<void>();
 }
 
+// A plan that fails leaves what was there before; at a start that may be nothing. The kill switch
+// alone asks less of the kernel.
+awaitable<void> Network::close_without_plan() {
+  if (auto closed = co_await reconciler_->apply(routing::guard_plan(inputs())); !closed)
+    log::error("routing", "not even the kill switch could be installed: traffic is NOT held back",
+               {{"error", closed.error().what}});
+}
+
 // The closed state of this configuration, for `oceanid guard` at the next boot.
 void Network::keep_guard() {
-  const routing::NetworkState guard = routing::guard_plan(inputs());
+  const routing::Inputs now = inputs();
+  const routing::NetworkState guard = routing::guard_plan(now);
   if (kept_guard_ == guard) return;
+  // Without a line at the moment there is nothing to close; the next boot may have one again.
+  if (now.uplinks.empty() && reconciler_->load_last_good()) return;
   if (auto saved = reconciler_->save_last_good(guard); !saved) {
-    log::warn("routing", "the closed state could not be kept for `oceanid guard`",
-              {{"error", saved.error().what}});
+    if (!std::exchange(guard_unkept_, true))
+      log::warn("routing", "the closed state could not be kept for `oceanid guard`",
+                {{"error", saved.error().what}});
     return;
   }
+  guard_unkept_ = false;
   kept_guard_ = guard;
 }
 

@@ -63,6 +63,8 @@ class Network {
   void mark_due();
   void on_host_change();
   void keep_guard();
+  awaitable<void> close_without_plan();
+  void use(const Config& config);
   routing::Inputs inputs() const;
   ExitState state_of(const ExitSettings& exit) const;
 
@@ -79,6 +81,7 @@ class Network {
   std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;
   ipc::RoutingView routing_view_;
   std::optional<routing::NetworkState> kept_guard_;
+  bool guard_unkept_ = false;  // and said so
   bool due_ = true;
   bool stopping_ = false;
   asio::steady_timer wake_;

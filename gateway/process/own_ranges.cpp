@@ -6,10 +6,16 @@ using proxy::NamedPrefix;
 using proxy::OwnKind;
 
 std::vector<NamedPrefix> own_ranges(const Config& config,
-                                    const std::vector<IpAddress>& local_addresses) {
+                                    const std::vector<IpAddress>& local_addresses,
+                                    const std::vector<IpAddress>& endpoint_addresses) {
   std::vector<NamedPrefix> out;
   for (const auto& address : local_addresses)
     out.push_back({Prefix::host(address), OwnKind::node, "an address of this node"});
+  for (const auto& address : endpoint_addresses)
+    out.push_back({Prefix::host(address), OwnKind::node, "the endpoint of a peer"});
+  if (config.serve_exit)
+    for (const auto& address : config.serve_exit->addresses)
+      out.push_back({Prefix::host(address), OwnKind::node, "serve_exit.address"});
   if (config.routing) {
     for (const auto& prefix : config.routing->sources)
       out.push_back({prefix, OwnKind::pods, "routing.sources"});

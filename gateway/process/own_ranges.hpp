@@ -10,6 +10,7 @@
 namespace oceanid::process {
 
 std::vector<proxy::NamedPrefix> own_ranges(const Config& config,
-                                           const std::vector<IpAddress>& local_addresses);
+                                           const std::vector<IpAddress>& local_addresses,
+                                           const std::vector<IpAddress>& endpoint_addresses);
 
 }  // namespace oceanid::process

@@ -63,7 +63,8 @@ routing::ExitPath path_of(const Config& config, const routing::HostFacts& facts,
 std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
   std::vector<routing::GuardedPort> out;
   const auto add = [&](const SocketAddress& bind, const std::vector<Prefix>& clients) {
-    out.push_back({bind.port, clients});
+    const bool everywhere = bind.address.is_unspecified();
+    out.push_back({bind.port, clients, everywhere ? std::nullopt : std::optional(bind.address)});
   };
   for (const auto& listener : config.proxy.listeners)
     add(listener.bind, config.proxy.clients);

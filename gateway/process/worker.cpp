@@ -195,7 +195,7 @@ class Worker {
     runtime.forwards = config.forwards;
     runtime.exits = exits_;
     runtime.exits_configured = !config.exits.empty();
-    runtime.own_ranges = own_ranges(config, given.message.local_addresses);
+    runtime.own_ranges = own_ranges(config, given.message.local_addresses, endpoint_addresses());
     runtime.secrets = given.secrets;
     runtime.budget =
         proxy::budget_for(open_files_limit(), given.message.cores, config.proxy.limits);
@@ -266,8 +266,25 @@ class Worker {
   void start_lookups() {
     if (!given_.config.tunnel) return;
     names_.start(endpoint_names_, *given_.config.tunnel, [this](const ipc::Resolved& resolved) {
+      remember_endpoint(resolved);
       send(ipc::resolved_frame, boost::json::value_from(resolved));
     });
+  }
+
+  // Nodes, so nobody's destination: the guard must know them as soon as they are known.
+  void remember_endpoint(const ipc::Resolved& resolved) {
+    auto& known = endpoints_[resolved.name];
+    if (known == resolved.addresses) return;
+    known = resolved.addresses;
+    if (threads_) threads_->apply(make_runtime(given_));
+  }
+
+  std::vector<IpAddress> endpoint_addresses() const {
+    std::vector<IpAddress> out;
+    for (const auto& name : endpoint_names_)
+      if (const auto known = endpoints_.find(name); known != endpoints_.end())
+        out.insert(out.end(), known->second.begin(), known->second.end());
+    return out;
   }
 
   awaitable<void> answer(ipc::Question question) {
@@ -335,6 +352,7 @@ class Worker {
   TaskGroup tasks_;
   Given given_;
   std::vector<std::string> endpoint_names_;
+  std::map<std::string, std::vector<IpAddress>> endpoints_;  // by name, as last resolved
   std::shared_ptr<const ExitTable> exits_ = std::make_shared<const ExitTable>();
   ipc::GatewaySnapshot snapshot_;
   std::map<std::string, std::pair<ipc::ListenerTag, UniqueFd>> waiting_;

@@ -54,6 +54,7 @@ struct ExitPath {
 struct GuardedPort {
   std::uint16_t port = 0;
   std::vector<Prefix> clients;
+  std::optional<IpAddress> address;  // none: on every address of the node
   bool operator==(const GuardedPort&) const = default;
 };
 

@@ -9,6 +9,9 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -136,22 +139,33 @@ void NftParts::known_peers() {
 }
 
 void NftParts::listeners() {
-  std::map<std::uint16_t, Prefixes> ports;
+  // Of two sockets on one port, one of them on every address, packets to either meet both rules.
+  const auto shares = [](const GuardedPort& one, const GuardedPort& other) {
+    return one.port == other.port &&
+           (one.address == other.address || !one.address || !other.address);
+  };
+  std::map<std::pair<std::uint16_t, std::optional<IpAddress>>, Prefixes> sockets;
   for (const GuardedPort& guarded : scene.in.guarded_ports) {
     if (guarded.port == 0) continue;
-    Prefixes& clients = ports[guarded.port];
-    clients.insert(clients.end(), guarded.clients.begin(), guarded.clients.end());
+    Prefixes& clients = sockets[{guarded.port, guarded.address}];
+    for (const GuardedPort& other : scene.in.guarded_ports)
+      if (shares(guarded, other))
+        clients.insert(clients.end(), other.clients.begin(), other.clients.end());
   }
-  for (const auto& [port, clients] : ports)
+  for (const auto& [socket, clients] : sockets)
     for (const Family family : families) {
+      const auto& [port, address] = socket;
+      if (address && address->family() != family) continue;
+      const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
       const Prefixes allowed = of_family(unique(clients), family);
       const std::string from =
           allowed.empty() ? fmt::format("meta nfproto ipv{}", family == Family::v4 ? '4' : '6')
-                          : fmt::format("{} saddr != {}", family == Family::v4 ? "ip" : "ip6",
-                                        inline_set(allowed));
+                          : fmt::format("{} saddr != {}", protocol, inline_set(allowed));
+      const std::string to =
+          address ? fmt::format("{} daddr {} ", protocol, address->to_string()) : std::string();
       out.line(fmt::format(
-          "iifname != \"lo\" tcp dport {} ct state new {} counter name listener_refused drop", port,
-          from));
+          "iifname != \"lo\" {}tcp dport {} ct state new {} counter name listener_refused drop", to,
+          port, from));
     }
 }
 

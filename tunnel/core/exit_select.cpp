@@ -1,6 +1,7 @@
 #include "tunnel/core/exit_select.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace oceanid::tunnel {
 
@@ -8,6 +9,22 @@ void ExitSelector::resume(std::size_t index, TimePoint now) {
   resumed_ = index;
   current_ = index;
   grace_until_ = now + grace;
+}
+
+void ExitSelector::reorder(const std::vector<std::optional<std::size_t>>& former) {
+  const auto now_at = [&](std::optional<std::size_t> then) -> std::optional<std::size_t> {
+    if (!then) return std::nullopt;
+    const auto found = std::ranges::find(former, then);
+    if (found == former.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - former.begin());
+  };
+  current_ = now_at(current_);
+  resumed_ = now_at(resumed_);
+  std::vector<std::optional<TimePoint>> since;
+  since.reserve(former.size());
+  for (const auto& then : former)
+    since.push_back(then && *then < usable_since_.size() ? usable_since_[*then] : std::nullopt);
+  usable_since_ = std::move(since);
 }
 
 std::optional<std::size_t> ExitSelector::select(const std::vector<bool>& usable,

@@ -21,6 +21,8 @@ class ExitSelector {
   // A former life's choice, found in the kernel: counts as usable until `grace` is over. Before
   // select().
   void resume(std::size_t index, TimePoint now);
+  // The list of exits has changed: former[i] is the place that exit i had before, if any.
+  void reorder(const std::vector<std::optional<std::size_t>>& former);
   void set_hold(std::chrono::milliseconds hold) { hold_ = hold; }
   // usable[i]: exit i is proven now. `pin`: only this one is eligible.
   std::optional<std::size_t> select(const std::vector<bool>& usable, std::optional<std::size_t> pin,

@@ -95,6 +95,17 @@ TEST(RoutingInputs, ATunnelCarriesAFamilyOnlyWhenBothEndsHaveIt) {
   EXPECT_FALSE(carries(scene.config, "unknown", Family::v4));
 }
 
+TEST(RoutingInputs, AListenerIsGuardedWhereItListens) {
+  Scene scene;
+  scene.config.proxy.listeners.clear();
+  for (const char* bind : {"[::]:3128", "127.0.0.1:5432"})
+    scene.config.proxy.listeners.emplace_back().bind = SocketAddress::parse(bind).value();
+  const auto guarded = routing_inputs(scene.config, scene.facts, {}, {}, {}).guarded_ports;
+  ASSERT_EQ(guarded.size(), 2U);
+  EXPECT_EQ(guarded[0].address, std::nullopt);
+  EXPECT_EQ(guarded[1].address, ip("127.0.0.1"));
+}
+
 TEST(RoutingInputs, TheUnderlayMarkIsBitFourOfTheMask) {
   Scene scene;
   EXPECT_EQ(underlay_mark(scene.config), (Mark{0x04000000, 0x0f000000}));

@@ -101,7 +101,8 @@ inline Inputs node(std::string_view tunnel, std::string_view uplink, std::string
   in.on_link = {prefix(network), prefix(mesh + "/32"), prefix(pods + ".0/32")};
   in.local_addresses = {address(uplink), address(mesh), address(pods + ".0"), address(pods + ".1")};
   in.uplinks = {name("eth0")};
-  in.guarded_ports = {{3128, {prefix("127.0.0.0/8"), prefix("10.0.0.0/8"), prefix("::1/128")}}};
+  in.guarded_ports = {
+      {3128, {prefix("127.0.0.0/8"), prefix("10.0.0.0/8"), prefix("::1/128")}, std::nullopt}};
   return in;
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -210,6 +212,33 @@ TEST(PlanLinks, ALinkTooSmallForIpv6GetsNoIpv6Address) {
   for (const LinkState& link : plan(in).links)
     for (const InterfaceAddress& own : link.addresses)
       EXPECT_TRUE(own.address.is_v4());
+}
+
+// The lines that keep strangers from a port.
+std::vector<std::string> guarding(const Inputs& in, const std::string& port) {
+  std::vector<std::string> out;
+  std::istringstream text(plan(in).nft);
+  for (std::string line; std::getline(text, line);)
+    if (line.find("tcp dport " + port + " ") != std::string::npos) out.push_back(line);
+  return out;
+}
+
+TEST(PlanProperties, APortOnOneAddressIsGuardedThereOnly) {
+  Inputs in = examples::all().at("styx");
+  const std::vector<Prefix> some = {Prefix::parse("10.42.0.0/16").value()};
+  const std::vector<Prefix> others = {Prefix::parse("192.168.0.0/16").value()};
+  const auto loopback = IpAddress::parse("127.0.0.1").value();
+  in.guarded_ports = {{5432, some, loopback}};
+  const auto alone = guarding(in, "5432");
+  ASSERT_EQ(alone.size(), 1U);
+  EXPECT_NE(alone[0].find("ip daddr 127.0.0.1 tcp dport 5432"), std::string::npos) << alone[0];
+
+  // Beside one on every address neither keeps out the clients of the other.
+  in.guarded_ports.push_back({5432, others, std::nullopt});
+  for (const std::string& line : guarding(in, "5432"))
+    if (line.find("ip saddr") != std::string::npos)
+      EXPECT_NE(line.find("10.42.0.0/16, 192.168.0.0/16"), std::string::npos) << line;
+  EXPECT_EQ(guarding(in, "5432").size(), 3U);
 }
 
 }  // namespace

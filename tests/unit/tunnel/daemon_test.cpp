@@ -38,7 +38,7 @@ class DaemonTest : public testing::Test {
 };
 
 TEST_F(DaemonTest, TellsItsEnd) {
-  const StartedDaemon daemon = start("exit 0");
+  const StartedDaemon daemon = start("sleep 0.2");
   EXPECT_TRUE(run_task(io_, wait_for_end(daemon.identity, 10s)));
   EXPECT_EQ(identify(daemon.identity.pid), std::nullopt);
 }

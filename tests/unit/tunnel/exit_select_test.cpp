@@ -100,5 +100,18 @@ TEST(ExitSelect, AFormerChoiceThatWasLeftNeedsProofLikeAnyOther) {
   EXPECT_EQ(selector.select({true, true}, {}, start + 400ms), 0U);
 }
 
+TEST(ExitSelect, FollowsItsExitWhenAReloadMovesIt) {
+  ExitSelector selector = settled();
+  selector.select({false, true, true}, {}, start);
+  selector.reorder({1, 2});  // the first one is gone
+  EXPECT_EQ(selector.select({true, true}, {}, start + 1ms), 0U);
+  selector.reorder({std::nullopt, 0});  // a new one before it, one after it gone
+  EXPECT_EQ(selector.select({true, true}, {}, start + 2ms), 1U);
+  // The newcomer is preferred, once it has held as long as any other.
+  EXPECT_EQ(selector.select({true, true}, {}, start + 2ms + 10s), 0U);
+  selector.reorder({1});
+  EXPECT_EQ(selector.select({false}, {}, start + 11s), std::nullopt);
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel
