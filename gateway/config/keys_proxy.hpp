@@ -49,7 +49,7 @@ void describe(Visitor& v, proxy::ListenerSettings& s) {
   v.field({"proxy_protocol", "clients' addresses come in a PROXY header"}, s.proxy_protocol,
           boolean);
   v.field({"trusted", "who may send a PROXY header"}, s.trusted, List{prefix});
-  v.field({.name = "tls", .doc = "TLS towards clients", .later = true}, s.tls, Nullable{Object{}});
+  v.field({"tls", "TLS towards clients"}, s.tls, Nullable{Object{}});
   v.field({.name = "intercept", .doc = "what a transparent listener takes", .later = true},
           s.intercept, Nullable{Object{}});
 }

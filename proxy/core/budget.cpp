@@ -16,14 +16,15 @@ constexpr std::uint64_t least_in_lobby = 16;
 
 }  // namespace
 
-Budget budget_for(std::uint64_t max_files, std::uint32_t loops, const Limits& limits) {
+Budget budget_for(std::uint64_t max_files, std::uint32_t loops, const Limits& limits, bool tls) {
   const std::uint64_t n = std::max(loops, 1U);
   const std::uint64_t taken = for_ourselves + n * for_each_loop;
   const std::uint64_t free = max_files > taken ? max_files - taken : 0;
   Budget out;
   const auto waiting = std::clamp(free / 4 / n, least_in_lobby, most_in_lobby);
   out.lobby = {waiting, lobby_bytes / n};
-  const auto possible = (free - std::min(free, waiting * n)) / files_per_tunnel;
+  const auto possible =
+      (free - std::min(free, waiting * n)) / (tls ? 2 * files_per_tunnel : files_per_tunnel);
   const std::uint64_t wanted = limits.tunnels == 0 ? UINT32_MAX : limits.tunnels;
   out.tunnels = static_cast<std::uint32_t>(std::max<std::uint64_t>(std::min(wanted, possible), 1));
   return out;

@@ -16,6 +16,8 @@ struct Budget {
 };
 
 // `max_files`: RLIMIT_NOFILE. The operator's limit counts unless the files do not allow it.
-Budget budget_for(std::uint64_t max_files, std::uint32_t loops, const Limits& limits);
+// `tls`: clients may come by TLS, which takes two descriptors more for each.
+Budget budget_for(std::uint64_t max_files, std::uint32_t loops, const Limits& limits,
+                  bool tls = false);
 
 }  // namespace oceanid::proxy

@@ -143,4 +143,6 @@ struct ProxySettings {
   bool operator==(const ProxySettings&) const = default;
 };
 
+bool speaks_tls(const ProxySettings& settings);  // to any client
+
 }  // namespace oceanid::proxy

@@ -3,6 +3,7 @@
 #include "proxy/edge/http_session.hpp"
 #include "proxy/edge/proxy_protocol.hpp"
 #include "proxy/edge/socks5_session.hpp"
+#include "proxy/edge/tls_session.hpp"
 
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace oceanid::proxy {
 
 awaitable<void> serve_client(ServerCore& core, ClientConnection client) {
   if (client.listener.proxy_protocol && !co_await take_proxy_header(core, client)) co_return;
+  if (client.listener.tls) co_return co_await serve_tls(core, std::move(client));
   co_await serve_protocol(core, std::move(client));
 }
 

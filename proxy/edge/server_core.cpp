@@ -54,7 +54,9 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
       ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
       lobby_(snapshot_->runtime->budget.lobby),
       next_id_(random_start()),
-      tasks_(io.get_executor()) {}
+      tasks_(io.get_executor()) {
+  tls_.apply(*snapshot_->runtime);
+}
 
 ServerCore::~ServerCore() = default;
 
@@ -63,6 +65,7 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
       std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
   const Runtime& now = *snapshot_->runtime;
   lobby_.set_limits(now.budget.lobby);
+  tls_.apply(now);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
   if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
   std::erase_if(resolvers_, [&](const auto& entry) {
@@ -149,10 +152,13 @@ void ServerCore::open_tunnel(Trace trace, Opening opening) {
   stats_.tunnel_opened(trace.forward);
   auto early = std::move(opening.early);
   auto greeting = std::move(opening.greeting);
+  auto wire = wires_.find(opening.client.native_handle());
   const auto place = tunnels_.emplace(tunnels_.end());
   auto done = [this, place](Relay&) { on_tunnel_end(place); };
   *place = std::make_unique<Tunnel>(pool_, std::move(trace), opening,
                                     RelayTimeouts{timeouts.idle, timeouts.fin}, std::move(done));
+  if (wire) wire->relay = &(*place)->relay;
+  (*place)->wire = std::move(wire);
   (*place)->relay.start(std::move(early), std::move(greeting));
 }
 
@@ -160,6 +166,7 @@ void ServerCore::on_tunnel_end(TunnelPlace place) {
   const std::unique_ptr<Tunnel> tunnel = std::move(*place);
   tunnels_.erase(place);
   const Relay& relay = tunnel->relay;
+  if (tunnel->wire) *tunnel->wire = {nullptr, relay.was_reset()};
   Trace& trace = tunnel->trace;
   AccessRecord& record = trace.record;
   record.bytes_up = relay.bytes_up();

@@ -9,6 +9,7 @@
 #include "proxy/core/guard.hpp"
 #include "proxy/core/lobby.hpp"
 #include "proxy/core/policy.hpp"
+#include "proxy/edge/client_wire.hpp"
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
 #include "proxy/edge/relay.hpp"
@@ -16,6 +17,7 @@
 #include "proxy/edge/resolver.hpp"
 #include "proxy/edge/runtime.hpp"
 #include "proxy/edge/stats_book.hpp"
+#include "proxy/edge/tls_context.hpp"
 #include "proxy/edge/tunnel_ledger.hpp"
 #include "proxy/edge/wakeups.hpp"
 
@@ -63,6 +65,8 @@ class ServerCore {
   StatsBook& stats() { return stats_; }
   TunnelLedger& ledger() { return *ledger_; }
   Lobby& lobby() { return lobby_; }
+  const TlsContexts& tls() const { return tls_; }
+  ClientWires& wires() { return wires_; }
   Wakeups& exits_changed() { return exits_changed_; }
   std::shared_ptr<const Snapshot> snapshot() const { return snapshot_; }
 
@@ -109,6 +113,7 @@ class ServerCore {
     ExitChoice exit;
     TunnelLedger::Slot slot;
     Relay relay;
+    std::shared_ptr<ClientWire> wire;  // null: the client is not behind TLS
   };
   using TunnelPlace = std::list<std::unique_ptr<Tunnel>>::iterator;
   void on_tunnel_end(TunnelPlace place);
@@ -121,6 +126,8 @@ class ServerCore {
   Lobby lobby_;
   RelayPool pool_;
   StatsBook stats_;
+  TlsContexts tls_;
+  ClientWires wires_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device
   std::list<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::shared_ptr<Listener>> listeners_;  // shared with their accept loops

@@ -1,0 +1,229 @@
+#include "proxy/edge/tls_context.hpp"
+
+#include "gateway/base/runtime/log.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+namespace oceanid::proxy {
+namespace {
+
+// TLS 1.2's; TLS 1.3's own are all sane. ECDHE for forward secrecy, AEAD only.
+constexpr const char* ciphers_tls12 = "ECDHE+AESGCM:ECDHE+CHACHA20";
+constexpr std::size_t max_names = 64;
+constexpr std::size_t max_name = 255;
+constexpr unsigned char alpn_http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+template <auto free>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    free(object);
+  }
+};
+using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
+using Certificate = std::unique_ptr<X509, Free<X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Crl = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
+
+// A key with a passphrase would make OpenSSL ask on the terminal.
+int no_passphrase(char*, int, int, void*) {
+  return 0;
+}
+
+Bio reader(const std::string& text) {
+  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+std::unexpected<Error> failed(const std::string& path, std::string_view what) {
+  const std::string why = tls_error_text();
+  return fail(Errc::invalid_argument,
+              path + ": " + std::string(what) + (why.empty() ? "" : " (" + why + ")"));
+}
+
+Result<std::string> contents(const Secrets& secrets, const std::string& path) {
+  const auto found = secrets.find(path);
+  if (found == secrets.end())
+    return fail(Errc::not_found, path + ": its contents were not handed over");
+  return found->second;
+}
+
+Result<std::vector<Certificate>> certificates_in(const std::string& path, const Secrets& secrets) {
+  auto text = contents(secrets, path);
+  if (!text) return std::unexpected(std::move(text.error()));
+  const Bio bio = reader(*text);
+  std::vector<Certificate> out;
+  while (Certificate one{PEM_read_bio_X509_AUX(bio.get(), nullptr, no_passphrase, nullptr)})
+    out.push_back(std::move(one));
+  // The reader ends on "no start line"; anything else is a certificate that cannot be read.
+  const auto last = ERR_peek_last_error();
+  if (out.empty() || ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
+    return failed(path, out.empty() ? "holds no PEM certificate" : "holds a broken certificate");
+  ERR_clear_error();
+  return out;
+}
+
+Result<void> use_chain(SSL_CTX* context, const ListenerTls& tls, const Secrets& secrets) {
+  auto chain = certificates_in(tls.certificate, secrets);
+  if (!chain) return std::unexpected(std::move(chain.error()));
+  if (SSL_CTX_use_certificate(context, chain->front().get()) != 1)
+    return failed(tls.certificate, "its first certificate cannot be used");
+  for (std::size_t i = 1; i < chain->size(); ++i)
+    if (SSL_CTX_add1_chain_cert(context, (*chain)[i].get()) != 1)
+      return failed(tls.certificate, "a certificate of its chain cannot be used");
+  auto text = contents(secrets, tls.key);
+  if (!text) return std::unexpected(std::move(text.error()));
+  const Key key(PEM_read_bio_PrivateKey(reader(*text).get(), nullptr, no_passphrase, nullptr));
+  if (!key) return failed(tls.key, "holds no PEM private key without a passphrase");
+  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1)
+    return failed(tls.key, "is not the key of " + tls.certificate);
+  return {};
+}
+
+Result<void> use_crl(X509_STORE* store, const std::string& path, const Secrets& secrets) {
+  auto text = contents(secrets, path);
+  if (!text) return std::unexpected(std::move(text.error()));
+  const Bio bio = reader(*text);
+  bool any = false;
+  while (const Crl crl{PEM_read_bio_X509_CRL(bio.get(), nullptr, no_passphrase, nullptr)}) {
+    any = true;
+    if (X509_STORE_add_crl(store, crl.get()) != 1) return failed(path, "cannot be used");
+  }
+  if (!any || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+    return failed(path, "holds no usable PEM revocation list");
+  ERR_clear_error();
+  // A client's own certificate; its authorities are the operator's choice. An expired list fails
+  // closed.
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+  return {};
+}
+
+Result<void> ask_clients(SSL_CTX* context, const ListenerTls& tls, const Secrets& secrets) {
+  auto authorities = certificates_in(*tls.client_ca, secrets);
+  if (!authorities) return std::unexpected(std::move(authorities.error()));
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  for (const Certificate& authority : *authorities) {
+    if (X509_STORE_add_cert(store, authority.get()) != 1 ||
+        SSL_CTX_add_client_CA(context, authority.get()) != 1)
+      return failed(*tls.client_ca, "cannot be used");
+  }
+  if (tls.crl)
+    if (auto done = use_crl(store, *tls.crl, secrets); !done) return done;
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  // A resumed session would carry a certificate past its revocation.
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context, 0);
+  return {};
+}
+
+// RFC 7301: a client that offers protocols, but not ours, is told so rather than misunderstood.
+int choose_http11(SSL*, const unsigned char** out, unsigned char* size,
+                  const unsigned char* offered, unsigned int offered_size, void*) {
+  unsigned char* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, size, alpn_http11, sizeof alpn_http11, offered,
+                            offered_size) != OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+void add_name(std::vector<std::string>& out, const ASN1_STRING* text) {
+  if (text == nullptr) return;
+  const std::string_view bytes(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                               static_cast<std::size_t>(ASN1_STRING_length(text)));
+  const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
+  if (bytes.empty() || bytes.size() > max_name || out.size() >= max_names) return;
+  // A CN may hold spaces inside ("Jane Doe"), never control bytes or NUL ("good\0evil").
+  if (!std::ranges::all_of(bytes, [&](char c) { return c == ' ' || printable(c); })) return;
+  if (std::ranges::find(out, bytes) == out.end()) out.emplace_back(bytes);
+}
+
+}  // namespace
+
+std::string tls_error_text() {
+  const auto code = ERR_peek_last_error();
+  const char* reason = ERR_reason_error_string(code);
+  std::string out = reason == nullptr ? "" : reason;
+  ERR_clear_error();
+  return out;
+}
+
+Result<SslContext> make_tls_context(const ListenerSettings& listener, const Secrets& secrets) {
+  const ListenerTls& tls = *listener.tls;
+  ERR_clear_error();
+  SslContext out(SSL_CTX_new(TLS_server_method()));
+  if (!out) return failed(tls.certificate, "OpenSSL gives no context");
+  SSL_CTX* context = out.get();
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_cipher_list(context, ciphers_tls12);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                   SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  // Idle connections hold no record buffers; what could not be written may move meanwhile.
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_read_ahead(context, 0);
+  if (listener.protocol == ListenerProtocol::http)
+    SSL_CTX_set_alpn_select_cb(context, choose_http11, nullptr);
+  if (auto done = use_chain(context, tls, secrets); !done)
+    return std::unexpected(std::move(done.error()));
+  if (tls.client_ca)
+    if (auto done = ask_clients(context, tls, secrets); !done)
+      return std::unexpected(std::move(done.error()));
+  return out;
+}
+
+void TlsContexts::apply(const Runtime& runtime) {
+  static const Secrets none;
+  std::map<SocketAddress, Entry> fresh;
+  const bool same_files = secrets_ == runtime.secrets;
+  for (const ListenerSettings& listener : runtime.proxy->listeners) {
+    if (!listener.tls) continue;
+    auto before = entries_.extract(listener.bind);
+    if (before && same_files && before.mapped().listener == listener) {
+      fresh.insert(std::move(before));
+      continue;
+    }
+    auto made = make_tls_context(listener, runtime.secrets ? *runtime.secrets : none);
+    if (made) {
+      fresh.emplace(listener.bind, Entry{listener, std::move(*made)});
+      continue;
+    }
+    log::error("proxy", "a listener's TLS cannot be set up",
+               {{"listener", listener.bind.to_string()}, {"error", made.error().what}});
+    if (before) fresh.insert(std::move(before));
+  }
+  entries_ = std::move(fresh);
+  secrets_ = runtime.secrets;
+}
+
+SSL_CTX* TlsContexts::find(const SocketAddress& bind) const {
+  const auto found = entries_.find(bind);
+  return found == entries_.end() ? nullptr : found->second.context.get();
+}
+
+std::vector<std::string> names_in_certificate(X509* certificate) {
+  std::vector<std::string> out;
+  if (certificate == nullptr) return out;
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, i)) >= 0;)
+    add_name(out, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, i)));
+  const Names names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) add_name(out, name->d.dNSName);
+    if (name->type == GEN_EMAIL) add_name(out, name->d.rfc822Name);
+    if (name->type == GEN_URI) add_name(out, name->d.uniformResourceIdentifier);
+  }
+  return out;
+}
+
+}  // namespace oceanid::proxy
