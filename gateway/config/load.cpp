@@ -1,14 +1,16 @@
 #include "gateway/config/load.hpp"
 
+#include "gateway/base/runtime/unique_fd.hpp"
+
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace oceanid {
@@ -18,6 +20,30 @@ std::optional<std::string> environment(const char* name) {
   const char* value = std::getenv(name);
   if (value == nullptr || *value == '\0') return std::nullopt;
   return value;
+}
+
+// One byte more than is allowed is enough for parse() to refuse it: a device or a huge file costs
+// no memory. The error says why it cannot be used.
+std::expected<std::string, std::string> read_config(const std::string& file) {
+  const auto unreadable = [] {
+    return std::unexpected(fmt::format("the file cannot be read ({})", std::strerror(errno)));
+  };
+  // A pipe (`-c /dev/stdin`) may be waited for, but nobody has to open its other end.
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd || ::fcntl(fd.get(), F_SETFL, 0) != 0) return unreadable();
+  std::string text;
+  std::array<char, 16384> chunk{};
+  while (text.size() <= max_config_bytes) {
+    const ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return unreadable();
+    if (n == 0) break;
+    text.append(chunk.data(), static_cast<std::size_t>(n));
+  }
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos)
+    return std::unexpected(
+        std::string("the file is empty; to run with the defaults, name no file"));
+  return text;
 }
 
 }  // namespace
@@ -42,16 +68,16 @@ std::expected<Config, std::vector<Problem>> parse_or_default(const std::string& 
 
 LoadedConfig load_config(const std::string& file) {
   LoadedConfig out;
+  out.path = file;
   out.file = file.empty() ? "(embedded default)" : file;
   const ParseContext context = parse_context(file);
   if (!file.empty()) {
-    std::ifstream in(file, std::ios::binary);
-    if (in) out.text.assign(std::istreambuf_iterator<char>(in), {});
-    if (!in.is_open() || in.bad()) {
-      out.problems.push_back(
-          {1, 1, "", fmt::format("the file cannot be read ({})", std::strerror(errno))});
+    auto text = read_config(file);
+    if (!text) {
+      out.problems.push_back({1, 1, "", std::move(text.error())});
       return out;
     }
+    out.text = std::move(*text);
   }
   auto parsed = parse_or_default(out.text, context);
   if (!parsed) {

@@ -12,12 +12,15 @@
 namespace oceanid {
 
 struct LoadedConfig {
-  std::string file;               // as named; "(embedded default)" when none
+  std::string path;               // where to read it again; empty for the embedded default
+  std::string file;               // for messages: the path, or "(embedded default)"
   std::string text;               // empty for the embedded default
   std::optional<Config> config;   // none: `problems` says why
   std::vector<Problem> problems;  // features of a later version included
 };
 
+// Never throws. A file with nothing in it is a problem: a disk that was full when somebody edited
+// it must not turn a gateway with a kill switch into a plain proxy.
 LoadedConfig load_config(const std::string& file);
 
 // From this process's surroundings: host name, root or not, XDG directories.
