@@ -79,6 +79,11 @@ Result<Frame> decode(Received received) {
   frame.fds = std::move(received.fds);
   if (object->contains("memfd")) {
     if (frame.fds.empty()) return fail(Errc::protocol, "a large message without its body");
+    // Only memory can be sealed: reading from what a hostile peer passes never waits for a disk or
+    // a network, and never sees it change.
+    const int seals = ::fcntl(frame.fds.front().get(), F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_WRITE) == 0)
+      return fail(Errc::protocol, "a large message whose body is not a sealed memfd");
     auto text = read_fd(frame.fds.front().get(), max_body_bytes);
     if (!text) return std::unexpected(std::move(text.error()));
     frame.fds.erase(frame.fds.begin());
@@ -214,12 +219,14 @@ awaitable<void> Channel::write_loop() {
 
 awaitable<Result<Frame>> Channel::receive() {
   for (;;) {
+    // Waiting first, even when something is there: a peer that never stops talking gets its turn,
+    // not the whole event loop.
     if (!socket_.is_open()) co_return fail(Errc::closed, "the conversation is closed");
+    auto [ec] = co_await socket_.async_wait(asio::posix::stream_descriptor::wait_read, as_result);
+    if (ec) co_return fail(Errc::closed, ec.message());
     auto received = receive_now(socket_.native_handle());
     if (!received) co_return std::unexpected(std::move(received.error()));
     if (*received) co_return decode(std::move(**received));
-    auto [ec] = co_await socket_.async_wait(asio::posix::stream_descriptor::wait_read, as_result);
-    if (ec) co_return fail(Errc::closed, ec.message());
   }
 }
 

@@ -3,6 +3,10 @@
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/ipc/snapshot.hpp"
 
+#include <array>
+#include <cstring>
+
+#include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -88,6 +92,60 @@ TEST(Channel, RefusesWhatIsNoFrame) {
     ASSERT_FALSE(received) << bad;
     EXPECT_EQ(received.error().code, Errc::protocol) << bad;
   }
+}
+
+TEST(Channel, ReadsALargeBodyOnlyFromSealedMemory) {
+  Pair pair;
+  const std::string text = R"({"type":"x","memfd":true})";
+  const UniqueFd file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+  iovec io{const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  const int fd = file.get();
+  std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  ASSERT_GT(::sendmsg(pair.raw.get(), &message, 0), 0);
+  const auto received = pair.receive();
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error().what, "a large message whose body is not a sealed memfd");
+}
+
+struct Progress {
+  bool done = false;
+  int turns = 0;
+};
+
+awaitable<void> receive_all(Channel& channel, int frames, Progress& progress) {
+  for (int i = 0; i < frames; ++i)
+    EXPECT_TRUE(co_await channel.receive());
+  progress.done = true;
+}
+
+awaitable<void> count_turns(Progress& progress) {
+  while (!progress.done) {
+    ++progress.turns;
+    co_await asio::post(asio::use_awaitable);
+  }
+}
+
+TEST(Channel, LeavesTheLoopToOthersWhileAPeerNeverStopsTalking) {
+  Pair pair;
+  constexpr int frames = 100;
+  for (int i = 0; i < frames; ++i)
+    ASSERT_TRUE(pair.left->send(frame_of("chatter")));
+  Progress progress;
+  pair.tasks.spawn("receive", receive_all(*pair.right, frames, progress));
+  pair.tasks.spawn("another", count_turns(progress));
+  pair.io.run();
+  EXPECT_TRUE(progress.done);
+  EXPECT_GE(progress.turns, frames / 2);
 }
 
 TEST(Channel, TellsASenderThatThePeerDoesNotRead) {
