@@ -14,7 +14,7 @@ namespace oceanid::admin {
 struct View {
   ipc::GatewaySnapshot gateway;
   proxy::StatsSnapshot proxy;
-  bool accepting = false;   // configuration in force and sockets open; not draining
+  bool accepting = false;  // configuration in force and sockets open; not draining
   std::uint64_t lost_log_lines = 0;
   bool loops_beat = false;  // every event loop turned lately
 };

@@ -69,9 +69,15 @@ awaitable<void> Server::accept_loop(std::uint64_t generation) {
   while (generation == generation_ && acceptor_.is_open()) {
     auto [ec, socket] = co_await acceptor_.async_accept(io_, as_result);
     if (generation != generation_ || ec == asio::error::operation_aborted) co_return;
-    if (ec || open_ >= max_connections) {
-      co_await sleep_for(20ms);  // out of descriptors, or a crowd: the queue waits
+    if (ec) {
+      co_await sleep_for(20ms);  // out of descriptors: the queue waits
       continue;
+    }
+    if (open_ >= max_connections) {
+      if (waiting_.empty()) continue;  // all of them are being answered: closed unheard
+      error_code ignored;
+      waiting_.front()->close(ignored);
+      waiting_.pop_front();
     }
     tasks_.spawn("admin connection", serve(std::move(socket)));
   }
@@ -82,14 +88,21 @@ awaitable<void> Server::serve(tcp::socket socket) {
   ++open_;
   struct Leave {
     std::size_t& count;
-    ~Leave() { --count; }
-  } const leave{open_};
+    std::list<tcp::socket*>& waiting;
+    tcp::socket* self;
+    ~Leave() {
+      --count;
+      std::erase(waiting, self);
+    }
+  } const leave{open_, waiting_, &socket};
   boost::beast::flat_buffer buffer(max_head_bytes * 2);
   for (bool keep = true; keep;) {
     http::request_parser<http::empty_body> parser;
     parser.header_limit(max_head_bytes);
+    waiting_.push_back(&socket);
     auto read = co_await (http::async_read(socket, buffer, parser, as_result) ||
                           sleep_for(request_patience));
+    std::erase(waiting_, &socket);
     if (read.index() != 0 || std::get<0>(std::get<0>(read))) co_return;
     auto response = render(parser.get(), view_());
     keep = response.keep_alive();
