@@ -21,7 +21,8 @@ constexpr auto retry_interval = 1s;  // after a failed change of the kernel's st
 constexpr auto settle = 5ms;         // a burst of events is one change
 
 bool tunnels_equal(const Config& a, const Config& b) {
-  return a.tunnel == b.tunnel && a.exits == b.exits && a.health == b.health;
+  return a.tunnel == b.tunnel && a.exits == b.exits && a.health == b.health &&
+         underlay_mark(a) == underlay_mark(b);
 }
 
 tunnel::TunnelManager::Wanted wanted_tunnels(const Config& config) {
@@ -45,6 +46,7 @@ Network::Network(asio::io_context& io, const Config& config, Events events)
       config_(config),
       events_(std::move(events)),
       selector_(config.health.hold),
+      changing_tunnels_(io.get_executor()),
       wake_(io),
       tasks_(io.get_executor()) {
   wake_.expires_at(asio::steady_timer::time_point::max());
@@ -58,7 +60,9 @@ bool Network::privileged() const {
 
 awaitable<Result<void>> Network::start() {
   if (!privileged()) co_return Result<void>();
-  if (auto made = ensure_folder(config_.state_dir, 0700); !made) co_return made;
+  // Without it nothing is remembered; that is no reason to leave the way out open.
+  if (auto made = ensure_folder(config_.state_dir, 0700); !made)
+    log::error("gateway", "the state folder cannot be used", {{"error", made.error().what}});
   auto kernel = routing::LinuxKernel::open(io_.get_executor());
   if (!kernel) co_return std::unexpected(std::move(kernel.error()));
   kernel_ = std::move(*kernel);
@@ -74,21 +78,11 @@ awaitable<Result<void>> Network::start() {
               {{"error", watcher.error().what}});
   resume_former_choice();
   // The closed state first: from here on nothing leaves but through a proven exit.
-  auto closed = co_await converge();
-  if (config_.tunnel) {
-    tunnels_ = std::make_unique<tunnel::TunnelManager>(
-        io_.get_executor(),
-        tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
-                                       .run_dir = config_.run_dir.value_or(config_.state_dir)});
-    tunnels_->set_on_change([this] { mark_due(); });
-    if (auto applied = co_await tunnels_->apply(wanted_tunnels(config_)); !applied) {
-      tasks_.spawn("network", converge_loop());
-      co_return applied;
-    }
-  }
+  auto done = co_await converge();
+  tunnels_due_ = config_.tunnel.has_value();
+  if (auto second = co_await converge(); done) done = std::move(second);
   tasks_.spawn("network", converge_loop());
-  if (!closed) co_return closed;
-  co_return co_await converge();
+  co_return done;
 }
 
 // Which exit the kernel's egress table still names, from before a restart.
@@ -112,49 +106,49 @@ IfName Network::device_of(const ExitSettings& exit) const {
 }
 
 awaitable<Result<void>> Network::reconfigure(const Config& config) {
-  const Config before = config_;
-  use(config);
-  Result<void> done = {};
-  if (!reconciler_) {
-    done = co_await start();
-  } else {
-    if (config_.tunnel && !tunnels_equal(before, config_)) {
-      if (!tunnels_) {
-        tunnels_ = std::make_unique<tunnel::TunnelManager>(
-            io_.get_executor(),
-            tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
-                                           .run_dir = config_.run_dir.value_or(config_.state_dir)});
-        tunnels_->set_on_change([this] { mark_due(); });
-      }
-      done = co_await tunnels_->apply(wanted_tunnels(config_));
-    } else if (!config_.tunnel && tunnels_) {
-      done = co_await tunnels_->remove_all();
-      if (done) tunnels_.reset();
-    }
-    if (done) done = co_await converge();
-  }
-  if (!done) {
-    use(before);
-    if (tunnels_ && config_.tunnel) {
-      auto restored = co_await tunnels_->apply(wanted_tunnels(config_));
-      static_cast<void>(restored.has_value());  // the converge loop goes on trying
-    }
-    mark_due();
-  }
+  const Config before = std::exchange(config_, config);
+  selector_.set_hold(config.health.hold);
+  auto done = reconciler_ ? co_await change_from(before) : co_await start();
+  if (done) co_return done;
+  config_ = before;
+  selector_.set_hold(before.health.hold);
+  tunnels_due_ = true;  // whatever the attempt left of them; the converge loop goes on trying
+  static_cast<void>(co_await apply_tunnels());
+  mark_due();
   co_return done;
 }
 
-void Network::use(const Config& config) {
-  std::vector<std::optional<std::size_t>> former;
-  for (const auto& exit : config.exits) {
-    const auto then = std::ranges::find(config_.exits, exit.name, &ExitSettings::name);
-    former.push_back(then == config_.exits.end()
-                         ? std::nullopt
-                         : std::optional(static_cast<std::size_t>(then - config_.exits.begin())));
+awaitable<Result<void>> Network::change_from(Config before) {
+  if (!tunnels_equal(before, config_)) {
+    // The first tunnels meet rules that expect them.
+    if (!tunnels_)
+      if (auto closed = co_await converge(); !closed) co_return closed;
+    tunnels_due_ = true;
   }
-  selector_.reorder(former);
-  selector_.set_hold(config.health.hold);
-  config_ = config;
+  co_return co_await converge();
+}
+
+// Makes the tunnels match config_; an error leaves them due.
+awaitable<Result<void>> Network::apply_tunnels() {
+  const auto guard = co_await changing_tunnels_.acquire();
+  if (!tunnels_due_) co_return Result<void>();
+  tunnels_due_ = false;
+  Result<void> done = {};
+  if (config_.tunnel) {
+    if (!tunnels_) {
+      tunnels_ = std::make_unique<tunnel::TunnelManager>(
+          io_.get_executor(),
+          tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
+                                         .run_dir = config_.run_dir.value_or(config_.state_dir)});
+      tunnels_->set_on_change([this] { mark_due(); });
+    }
+    done = co_await tunnels_->apply(wanted_tunnels(config_));
+  } else if (tunnels_) {
+    done = co_await tunnels_->remove_all();
+    tunnels_.reset();
+  }
+  if (!done) tunnels_due_ = true;
+  co_return done;
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
@@ -188,7 +182,7 @@ awaitable<void> Network::converge_loop() {
     co_await sleep_for(settle);
     due_ = false;
     if (auto done = co_await converge(); !done) {
-      log::error("routing", "the kernel's state could not be changed; trying again",
+      log::error("routing", "the network state could not be brought up; trying again",
                  {{"error", done.error().what}});
       co_await sleep_for(retry_interval);
       due_ = true;
@@ -196,7 +190,9 @@ awaitable<void> Network::converge_loop() {
   }
 }
 
+// An error of the tunnels keeps nothing else from what is right.
 awaitable<Result<void>> Network::converge() {
+  auto tunnels = co_await apply_tunnels();
   auto facts = kernel_->facts();
   if (!facts) co_return std::unexpected(std::move(facts.error()));
   facts_ = std::move(*facts);
@@ -219,7 +215,7 @@ awaitable<Result<void>> Network::converge() {
       log::debug("routing", "skipped: " + skipped);
   }
   keep_guard();
-  co_return Result<void>();
+  co_return tunnels;
 }
 
 // A plan that fails leaves what was there before; at a start that may be nothing. The kill switch

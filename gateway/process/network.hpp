@@ -13,6 +13,7 @@
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
 #include "tunnel/core/exit_select.hpp"
+#include "tunnel/edge/async_lock.hpp"
 #include "tunnel/edge/manager.hpp"
 
 #include <functional>
@@ -34,8 +35,10 @@ class Network {
   Network(asio::io_context& io, const Config& config, Events events);
   ~Network();
 
-  // Brings everything up for the first time; an error leaves the closed state in the kernel.
+  // Brings everything up for the first time. After an error we go on trying, as long as
+  // keeps_trying() says so; the closed state stands as far as the kernel took it.
   awaitable<Result<void>> start();
+  bool keeps_trying() const { return tasks_.size() > 0; }
   // Switches to another configuration; an error leaves the former one in force.
   awaitable<Result<void>> reconfigure(const Config& config);
   void resolved(const std::string& name, const std::vector<IpAddress>& addresses);
@@ -57,6 +60,8 @@ class Network {
   bool privileged() const;  // the configuration has anything for the kernel
   awaitable<void> converge_loop();
   awaitable<Result<void>> converge();
+  awaitable<Result<void>> change_from(Config before);
+  awaitable<Result<void>> apply_tunnels();
   void update_exits();
   void resume_former_choice();
   IfName device_of(const ExitSettings& exit) const;
@@ -83,6 +88,8 @@ class Network {
   std::optional<routing::NetworkState> kept_guard_;
   bool guard_unkept_ = false;  // and said so
   bool due_ = true;
+  bool tunnels_due_ = false;            // the tunnels do not match config_ yet
+  tunnel::AsyncLock changing_tunnels_;  // held while a manager is made, told, or given up
   bool stopping_ = false;
   asio::steady_timer wake_;
   TaskGroup tasks_;
