@@ -27,14 +27,16 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
 
 class ListenerSet {
  public:
-  // Takes over descriptors named as by store_name() from the environment; closes what it cannot
-  // use.
-  void adopt_inherited();
+  // Takes over those of the descriptors in the environment that `wanted` names (store_name()). The
+  // others stop listening for good, whoever else holds them: connections would wait there for
+  // nobody. Returns their names, for the service manager to forget.
+  std::vector<std::string> adopt_inherited(const std::vector<WantedListener>& wanted);
 
   // Opens what is missing. On an error nothing has changed: the set of before stays.
   Result<void> open(const std::vector<WantedListener>& wanted);
-  // Closes what `wanted` no longer names (call once the new configuration is in force).
-  void retain(const std::vector<WantedListener>& wanted);
+  // Closes what `wanted` no longer names (call once the new configuration is in force); its keys.
+  // A worker that still has its own copy takes what is queued before it closes that.
+  std::vector<std::string> retain(const std::vector<WantedListener>& wanted);
 
   const std::map<std::string, UniqueFd>& sockets() const { return sockets_; }
 

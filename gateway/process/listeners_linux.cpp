@@ -63,6 +63,13 @@ bool is_listening_socket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 1;
 }
 
+std::set<std::string> keys_of(const std::vector<WantedListener>& wanted) {
+  std::set<std::string> out;
+  for (const auto& one : wanted)
+    out.insert(one.tag.key);
+  return out;
+}
+
 }  // namespace
 
 std::string store_name(const std::string& key) {
@@ -107,21 +114,30 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
   return out;
 }
 
-void ListenerSet::adopt_inherited() {
-  if (environment_number("LISTEN_PID") != static_cast<std::uint32_t>(::getpid())) return;
+std::vector<std::string> ListenerSet::adopt_inherited(const std::vector<WantedListener>& wanted) {
+  std::vector<std::string> unwanted;
+  if (environment_number("LISTEN_PID") != static_cast<std::uint32_t>(::getpid())) return unwanted;
+  const std::set<std::string> keys = keys_of(wanted);
   const std::uint32_t count = environment_number("LISTEN_FDS");
   std::string names = std::getenv("LISTEN_FDNAMES") == nullptr ? "" : std::getenv("LISTEN_FDNAMES");
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto colon = names.find(':');
-    const std::string key = key_of_store_name(names.substr(0, colon));
+    const std::string name = names.substr(0, colon);
+    const std::string key = key_of_store_name(name);
     names = colon == std::string::npos ? std::string() : names.substr(colon + 1);
     UniqueFd fd(first_inherited_fd + static_cast<int>(i));
     ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
-    if (!key.empty() && is_listening_socket(fd.get()))
+    if (key.empty()) continue;
+    if (keys.contains(key) && is_listening_socket(fd.get())) {
       sockets_.insert_or_assign(key, std::move(fd));
+    } else {
+      ::shutdown(fd.get(), SHUT_RDWR);
+      unwanted.push_back(name);
+    }
   }
   for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
     ::unsetenv(name);
+  return unwanted;
 }
 
 Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
@@ -136,11 +152,14 @@ Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
   return {};
 }
 
-void ListenerSet::retain(const std::vector<WantedListener>& wanted) {
-  std::set<std::string> keys;
-  for (const auto& one : wanted)
-    keys.insert(one.tag.key);
-  std::erase_if(sockets_, [&](const auto& entry) { return !keys.contains(entry.first); });
+std::vector<std::string> ListenerSet::retain(const std::vector<WantedListener>& wanted) {
+  const std::set<std::string> keys = keys_of(wanted);
+  std::vector<std::string> gone;
+  for (const auto& [key, fd] : sockets_)
+    if (!keys.contains(key)) gone.push_back(key);
+  for (const auto& key : gone)
+    sockets_.erase(key);
+  return gone;
 }
 
 }  // namespace oceanid::process

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include <sched.h>
+#include <unistd.h>
 
 namespace oceanid::process {
 namespace {
@@ -23,7 +24,15 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 1s;
 constexpr int progress_ticks = 5;
+constexpr auto look_again = 50ms;
 constexpr auto drain_margin = 5s;  // beyond timeouts.drain, for the worker's own goodbye
+
+std::string all_problems(const LoadedConfig& loaded) {
+  std::string out;
+  for (const auto& problem : loaded.problems)
+    out += (out.empty() ? "" : "\n") + problem.to_string(loaded.file);
+  return out;
+}
 
 }  // namespace
 
@@ -37,11 +46,12 @@ std::uint32_t core_count(const Config& config) {
 }
 
 Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
-           bool privileged)
+           bool privileged, std::string program)
     : io_(io),
       loaded_(std::move(loaded)),
       listeners_(std::move(listeners)),
       privileged_(privileged),
+      program_(std::move(program)),
       network_(io, *loaded_.config,
                {.exits_changed = [this](const ExitTable& exits) { worker_.send_exits(exits); },
                 .event = [this](const std::string& area,
@@ -51,7 +61,8 @@ Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, Listene
           {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
            .counters = [this](const ipc::Counters& c) { counters_ = c; },
            .ready = [this](const ipc::Ready& ready) { worker_ready(ready); },
-           .ended = [this](const std::string& why) { journal_.add("gateway", why); }}),
+           .ended = [this](const std::string& why) { journal_.add("gateway", why); },
+           .stranded = [this] { give_up("no worker runs and none can be started"); }}),
       control_(io,
                [this](std::string name, boost::json::value arguments) {
                  return command(std::move(name), std::move(arguments));
@@ -76,9 +87,7 @@ awaitable<void> Netd::run() {
     auto opened = ensure_folder(*config.run_dir, 0750);
     if (opened) opened = control_.open(path);
     if (!opened && opened.error().code == Errc::already_exists) {
-      log::error("gateway", opened.error().what);
-      exit_code_ = 1;
-      io_.stop();
+      give_up(opened.error().what);
       co_return;
     }
     if (!opened)
@@ -91,12 +100,14 @@ awaitable<void> Netd::run() {
     // The closed state stands; the proxy answers with the reason while we go on trying.
     log::error("routing", "the network state could not be brought up; trying again",
                {{"error", up.error().what}});
+    if (!network_.keeps_trying()) {
+      give_up("nothing can be said to the kernel");
+      co_return;
+    }
   }
   auto for_worker = worker_configuration(loaded_, generation_);
   if (!for_worker) {
-    log::error("gateway", for_worker.error().what);
-    exit_code_ = 1;
-    io_.stop();
+    give_up(for_worker.error().what);
     co_return;
   }
   worker_.start(std::move(*for_worker));
@@ -104,6 +115,14 @@ awaitable<void> Netd::run() {
   worker_.request_names(network_.endpoint_names());
   store_listeners();
   tasks_.spawn("tick", tick());
+  starting_ = false;
+}
+
+// Ends in failure, at once: whoever started us starts us again. The kernel's state stays.
+void Netd::give_up(std::string_view why) {
+  log::error("gateway", why);
+  exit_code_ = 1;
+  io_.stop();
 }
 
 awaitable<void> Netd::tick() {
@@ -121,11 +140,9 @@ awaitable<void> Netd::signals() {
     auto [ec, number] = co_await signals_.async_wait(as_result);
     if (ec) co_return;
     if (number == SIGHUP) {
-      auto done = co_await reload();
-      static_cast<void>(done.has_value());  // reload() has logged either way
+      tasks_.spawn("reload", reload_on_signal());  // a reload takes its time; the next signal not
     } else if (number == SIGUSR2) {
-      upgrade_ = true;
-      tasks_.spawn("upgrade", shut_down("replacing this process by the binary on disk"));
+      tasks_.spawn("upgrade", upgrade());
     } else if (stopping_) {
       log::warn("gateway", "second signal: not waiting for open connections");
       io_.stop();
@@ -145,9 +162,9 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
   if (name == "status") co_return boost::json::value_from(snapshot());
   if (name == "down") co_return co_await down();
   if (name == "plan") {
-    const LoadedConfig fresh = load_config(loaded_.text.empty() ? std::string() : loaded_.file);
-    if (!fresh.config)
-      co_return fail(Errc::invalid_argument, fresh.problems.front().to_string(fresh.file));
+    if (starting_) co_return fail(Errc::closed, "the gateway is still starting");
+    const LoadedConfig fresh = load_config(loaded_.path);
+    if (!fresh.config) co_return fail(Errc::invalid_argument, all_problems(fresh));
     auto text = co_await network_.plan(*fresh.config);
     if (!text) co_return std::unexpected(std::move(text.error()));
     co_return boost::json::value(*text);
@@ -166,26 +183,39 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
       fmt::format("unknown command \"{}\"; there are status, plan, reload, drain, down", name));
 }
 
+// One change of the configuration or the kernel at a time; a start under way is waited for, so that
+// no SIGHUP is lost. On success the caller resets changing_.
+awaitable<Result<void>> Netd::begin_change() {
+  while (starting_ && !stopping_)
+    co_await sleep_for(look_again);
+  if (changing_ || stopping_)
+    co_return fail(Errc::already_exists, "another change, or the end, is under way");
+  changing_ = true;
+  co_return Result<void>();
+}
+
 awaitable<Result<boost::json::value>> Netd::down() {
+  if (auto begun = co_await begin_change(); !begun)
+    co_return std::unexpected(std::move(begun.error()));
   auto removed = co_await network_.down();
-  if (!removed) co_return std::unexpected(std::move(removed.error()));
+  changing_ = false;
+  if (!removed) {
+    // Half of it is gone and nobody looks after the rest: the next life puts it in order.
+    exit_code_ = 1;
+    tasks_.spawn("shutdown", shut_down("taking everything down has failed"));
+    co_return std::unexpected(std::move(removed.error()));
+  }
   tasks_.spawn("shutdown", shut_down("asked to take everything down"));
   co_return boost::json::value(*removed);
 }
 
 awaitable<Result<std::string>> Netd::reload() {
-  if (reloading_ || stopping_)
-    co_return fail(Errc::already_exists, "another reload, or the end, is under way");
-  reloading_ = true;
+  if (auto begun = co_await begin_change(); !begun)
+    co_return std::unexpected(std::move(begun.error()));
   manager_.reloading();
-  LoadedConfig fresh = load_config(loaded_.text.empty() ? std::string() : loaded_.file);
+  LoadedConfig fresh = load_config(loaded_.path);
   Result<void> done = {};
-  if (!fresh.config) {
-    std::string all;
-    for (const auto& problem : fresh.problems)
-      all += problem.to_string(fresh.file) + "\n";
-    done = fail(Errc::invalid_argument, all);
-  }
+  if (!fresh.config) done = fail(Errc::invalid_argument, all_problems(fresh));
   if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
   if (done) done = listeners_.open(wanted_listeners(*fresh.config, cores_));
   WorkerConfiguration for_worker;
@@ -198,7 +228,7 @@ awaitable<Result<std::string>> Netd::reload() {
   }
   if (done) done = co_await worker_.check(for_worker);
   if (done) done = co_await network_.reconfigure(*fresh.config);
-  reloading_ = false;
+  changing_ = false;
   if (!done) {
     listeners_.retain(wanted_listeners(*loaded_.config, cores_));
     configuration_error_ = done.error().what;
@@ -213,7 +243,7 @@ awaitable<Result<std::string>> Netd::reload() {
   configure_log(loaded_.config->log, "netd");
   for_worker.message.local_addresses = network_.local_addresses();  // tunnels may have brought some
   worker_.reconfigure(std::move(for_worker));
-  listeners_.retain(wanted_listeners(*loaded_.config, cores_));
+  drop_listeners();
   worker_.send_exits(network_.exits());
   worker_.request_names(network_.endpoint_names());
   store_listeners();
@@ -221,11 +251,45 @@ awaitable<Result<std::string>> Netd::reload() {
   co_return fmt::format("configuration {} is in force", generation_);
 }
 
+awaitable<void> Netd::reload_on_signal() {
+  auto done = co_await reload();
+  if (!done && done.error().code == Errc::already_exists)
+    log::warn("gateway", "SIGHUP not followed", {{"why", done.error().what}});
+}
+
+// What the next life would fail at: better found while this one can go on.
+Result<void> Netd::prepare_upgrade() {
+  if (::access(program_.c_str(), X_OK) != 0) return fail_errno("execute " + program_);
+  const LoadedConfig fresh = load_config(loaded_.path);
+  if (!fresh.config) return fail(Errc::invalid_argument, all_problems(fresh));
+  if (needs_privileges(*fresh.config) && !privileged_)
+    return fail(Errc::permission,
+                "tunnel, routing and serve_exit need NET_ADMIN, which this gateway gave up; "
+                "restart it");
+  return listeners_.open(wanted_listeners(*fresh.config, core_count(*fresh.config)));
+}
+
+awaitable<void> Netd::upgrade() {
+  auto begun = co_await begin_change();
+  if (begun) {
+    changing_ = false;
+    begun = prepare_upgrade();
+  }
+  if (!begun) {
+    log::error("gateway", "upgrade refused; what runs goes on", {{"error", begun.error().what}});
+    journal_.add("gateway", "an upgrade was refused");
+    co_return;
+  }
+  upgrade_ = true;
+  co_await shut_down("replacing this process by the binary on disk");
+}
+
 awaitable<void> Netd::shut_down(std::string why) {
   if (stopping_) co_return;
   stopping_ = true;
   log::info("gateway", "stopping", {{"why", why}});
-  manager_.stopping();
+  // To the service manager an upgrade is a reload: told to be stopping, it would end us for good.
+  upgrade_ ? manager_.reloading() : manager_.stopping();
   const auto patience = loaded_.config->proxy.timeouts.drain + drain_margin;
   // At an upgrade the worker finishes beside its successor: our end of its channel goes with
   // execve.
@@ -261,7 +325,7 @@ Result<WorkerConfiguration> Netd::worker_configuration(const LoadedConfig& loade
   out.user = config.proxy.user;
   out.listeners = wanted_listeners(config, cores_);
   out.message.generation = generation;
-  out.message.file = loaded.text.empty() ? std::string() : loaded.file;
+  out.message.file = loaded.path;
   out.message.host_name = config.node;
   out.message.cores = cores_;
   out.message.local_addresses = network_.local_addresses();
@@ -295,6 +359,12 @@ void Netd::store_listeners() {
   if (!manager_.present()) return;
   for (const auto& [key, fd] : listeners_.sockets())
     manager_.store(fd.get(), store_name(key));
+}
+
+// A socket that only the service manager holds would go on taking connections that nobody accepts.
+void Netd::drop_listeners() {
+  for (const auto& key : listeners_.retain(wanted_listeners(*loaded_.config, cores_)))
+    manager_.forget(store_name(key));
 }
 
 }  // namespace oceanid::process

@@ -5,7 +5,8 @@
 //
 //   SIGTERM, SIGINT   drain, then exit 0; a second one exits at once
 //   SIGHUP            read the configuration again
-//   SIGUSR2           replace this process by the binary on disk, descriptors kept
+//   SIGUSR2           replace this process by the binary on disk, descriptors kept; refused when
+//                     that could not start
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/load.hpp"
@@ -24,8 +25,9 @@ namespace oceanid::process {
 
 class Netd {
  public:
+  // `program`: the path of the binary that SIGUSR2 executes.
   Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
-       bool privileged);
+       bool privileged, std::string program);
 
   void start();
   int exit_code() const { return exit_code_; }
@@ -40,18 +42,25 @@ class Netd {
   awaitable<void> tick();
   awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
   awaitable<Result<std::string>> reload();
+  awaitable<void> reload_on_signal();
+  awaitable<Result<void>> begin_change();
+  Result<void> prepare_upgrade();
+  awaitable<void> upgrade();
   awaitable<void> shut_down(std::string why);
+  void give_up(std::string_view why);
   awaitable<Result<boost::json::value>> down();
   Result<WorkerConfiguration> worker_configuration(const LoadedConfig& loaded,
                                                    std::uint64_t generation) const;
   void worker_ready(const ipc::Ready& ready);
   ipc::GatewaySnapshot snapshot();
   void store_listeners();
+  void drop_listeners();
 
   asio::io_context& io_;
   LoadedConfig loaded_;
   ListenerSet listeners_;
   bool privileged_;
+  std::string program_;
   Journal journal_;
   ServiceManager manager_;
   Network network_;
@@ -65,8 +74,9 @@ class Netd {
   std::string configuration_error_;
   std::uint64_t generation_ = 1;
   std::uint32_t cores_;
-  bool served_ = false;  // a worker has taken a configuration
-  bool reloading_ = false;
+  bool served_ = false;    // a worker has taken a configuration
+  bool starting_ = true;   // the network is being brought up for the first time
+  bool changing_ = false;  // a reload or a take-down is under way
   bool stopping_ = false;
   bool upgrade_ = false;
   int exit_code_ = 0;

@@ -6,6 +6,7 @@
 #include "gateway/process/logging.hpp"
 #include "gateway/process/netd.hpp"
 #include "gateway/process/privilege.hpp"
+#include "gateway/process/service_manager.hpp"
 #include "gateway/process/state_files.hpp"
 
 #include <algorithm>
@@ -76,8 +77,8 @@ std::string own_program() {
 }
 
 // The binary on disk takes over with our listening sockets (LISTEN_FDS from descriptor 3 on).
-int become_new_binary(const std::string& program, const ListenerSet& listeners, int launcher,
-                      const std::string& config_file) {
+[[noreturn]] void become_new_binary(const std::string& program, const ListenerSet& listeners,
+                                    int launcher, const std::string& config_file) {
   // Everything moves clear of 3… before anything is put there.
   const int clear = STDERR_FILENO + 1 + static_cast<int>(listeners.sockets().size());
   const int kept_launcher = ::fcntl(launcher, F_DUPFD, clear);  // without close-on-exec
@@ -99,7 +100,8 @@ int become_new_binary(const std::string& program, const ListenerSet& listeners, 
   ::setenv(launcher_variable, std::to_string(kept_launcher).c_str(), 1);
   ::execv(program.c_str(), const_cast<char* const*>(arguments.data()));
   log::error("gateway", "the new binary cannot be executed", {{"error", std::strerror(errno)}});
-  return 1;
+  log::flush(1s);
+  std::_Exit(1);  // our loop's own descriptors lie under the ones above
 }
 
 }  // namespace
@@ -120,15 +122,15 @@ int run_gateway(const std::string& config_file) {
 
   // In this order: the launcher, which must not hold a socket; the sockets of a former life and new
   // ones; then the power goes.
+  const auto wanted = wanted_listeners(*loaded.config, core_count(*loaded.config));
   ListenerSet listeners;
-  listeners.adopt_inherited();
+  for (const auto& name : listeners.adopt_inherited(wanted))
+    ServiceManager().forget(name);
   auto launcher = inherited_or_new_launcher();
   if (!launcher) {
     log::error("gateway", launcher.error().what);
     return 1;
   }
-  const auto wanted = wanted_listeners(*loaded.config, core_count(*loaded.config));
-  listeners.retain(wanted);
   if (auto opened = listeners.open(wanted); !opened) {
     log::error("gateway", opened.error().what);
     return 1;
@@ -142,12 +144,12 @@ int run_gateway(const std::string& config_file) {
 
   const bool privileged = needs_privileges(*loaded.config);
   asio::io_context io(1);
-  Netd netd(io, std::move(loaded), std::move(*launcher), std::move(listeners), privileged);
+  Netd netd(io, std::move(loaded), std::move(*launcher), std::move(listeners), privileged, program);
   netd.start();
   io.run();
   log::flush(1s);
   if (netd.upgrade_requested()) {
-    return become_new_binary(program, netd.listeners(), netd.launcher_fd(), config_file);
+    become_new_binary(program, netd.listeners(), netd.launcher_fd(), config_file);
   }
   // Not fflush(): it would wait for the lock of a standard error that nobody reads. Cancelled
   // coroutines may still refer to each other's owners; the kernel frees what is left.

@@ -14,7 +14,6 @@ class ServiceManager {
   void ready(std::string_view status) const;
   void reloading() const;
   void stopping() const;
-  void status(std::string_view text) const;
   void store(int fd, const std::string& name) const;
   void forget(const std::string& name) const;
   bool present() const { return !path_.empty(); }

@@ -1,6 +1,7 @@
 #include "gateway/base/runtime/unique_fd.hpp"
 #include "gateway/process/service_manager.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdlib>
@@ -22,7 +23,9 @@ ServiceManager::ServiceManager() {
 }
 
 void ServiceManager::ready(std::string_view status) const {
-  send(fmt::format("READY=1\nSTATUS={}", status));
+  std::string line(status);
+  std::ranges::replace(line, '\n', ' ');  // what follows a line's end would be another message
+  send(fmt::format("READY=1\nSTATUS={}", line));
 }
 
 void ServiceManager::reloading() const {
@@ -33,10 +36,6 @@ void ServiceManager::reloading() const {
 
 void ServiceManager::stopping() const {
   send("STOPPING=1");
-}
-
-void ServiceManager::status(std::string_view text) const {
-  send(fmt::format("STATUS={}", text));
 }
 
 void ServiceManager::store(int fd, const std::string& name) const {

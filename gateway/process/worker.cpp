@@ -62,6 +62,8 @@ class Worker {
       if (!frame) {
         // netd is gone. What runs may finish; a new netd brings its own worker.
         log::warn("gateway", "netd is gone; finishing what runs", {{"why", frame.error().what}});
+        // Probes and scrapes that came to us by chance would hear of the past.
+        co_await admin_.stop();
         break;
       }
       if (frame->type == ipc::drain_frame) break;

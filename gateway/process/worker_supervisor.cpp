@@ -15,6 +15,8 @@ using namespace std::chrono_literals;
 constexpr auto first_backoff = 50ms;
 constexpr auto longest_backoff = 5s;
 constexpr auto question_patience = 20s;
+constexpr auto start_patience = 5s;  // for a worker that is just starting
+constexpr auto look_again = 50ms;
 constexpr auto settled_after = 10s;  // a worker that lived this long starts a new count
 
 // Holds the channel while its writer runs: a replaced worker's channel must outlive its last wait.
@@ -50,7 +52,7 @@ void WorkerSupervisor::start(WorkerConfiguration configuration) {
 
 void WorkerSupervisor::reconfigure(WorkerConfiguration configuration) {
   configuration_ = std::move(configuration);
-  if (worker_ && !send_configuration(*worker_)) worker_->close();
+  if (worker_ && !(send_listeners(*worker_) && send_configuration(*worker_))) worker_->close();
 }
 
 void WorkerSupervisor::send(std::string_view type, boost::json::value body,
@@ -84,10 +86,9 @@ awaitable<void> WorkerSupervisor::launcher_messages() {
   for (;;) {
     auto frame = co_await launcher_.receive();
     if (!frame) {
+      launcher_gone_ = true;
       if (!draining_)
-        log::error("gateway",
-                   "the launcher is gone: a worker that ends cannot be replaced; restart "
-                   "the gateway",
+        log::error("gateway", "the launcher is gone: when the worker ends, so does the gateway",
                    {{"error", frame.error().what}});
       co_return;
     }
@@ -136,13 +137,19 @@ awaitable<void> WorkerSupervisor::run_workers() {
       log::error("gateway", "cannot start a worker", {{"error", channel.error().what}});
     }
     ready_ = false;
+    answered_ = 0;
     fail_questions();
     ended_.cancel();
     if (draining_) co_return;
     ++restarts_;
     events_.ended("the worker ended unexpectedly");
+    if (launcher_gone_) {
+      events_.stranded();
+      co_return;
+    }
     if (std::chrono::steady_clock::now() - began > settled_after) backoff = first_backoff;
     co_await sleep_for(backoff);
+    if (draining_) co_return;
     backoff = std::min<std::chrono::steady_clock::duration>(backoff * 2, longest_backoff);
   }
 }
@@ -181,6 +188,9 @@ Result<std::vector<UniqueFd>> WorkerSupervisor::attachments(
 }
 
 awaitable<Result<void>> WorkerSupervisor::check(const WorkerConfiguration& configuration) {
+  const auto until = std::chrono::steady_clock::now() + start_patience;
+  while (!ready_ && std::chrono::steady_clock::now() < until)
+    co_await sleep_for(look_again);
   auto attached = attachments(configuration);
   if (!attached) co_return std::unexpected(std::move(attached.error()));
   auto answer = co_await ask(std::string(check_question),
@@ -190,7 +200,6 @@ awaitable<Result<void>> WorkerSupervisor::check(const WorkerConfiguration& confi
 }
 
 bool WorkerSupervisor::send_configuration(ipc::Channel& channel) {
-  if (ready_ && !send_listeners(channel)) return false;
   ipc::Frame frame;
   frame.type = ipc::configure_frame;
   configuration_.message.keys.clear();
@@ -218,7 +227,11 @@ awaitable<void> WorkerSupervisor::serve(std::shared_ptr<ipc::Channel> channel) {
 bool WorkerSupervisor::dispatch(const ipc::Frame& frame) {
   if (frame.type == ipc::ready_frame) {
     auto ready = ipc::decode<ipc::Ready>(frame.body, "ready");
-    if (!ready) return false;
+    // One for each configuration that we sent; more would be a stranger's way to keep us busy.
+    if (!ready || ready->generation <= answered_ ||
+        ready->generation > configuration_.message.generation)
+      return false;
+    answered_ = ready->generation;
     ready_ = ready->error.empty();
     events_.ready(*ready);
     return true;

@@ -42,6 +42,7 @@ class WorkerSupervisor {
     std::function<void(const ipc::Counters&)> counters;
     std::function<void(const ipc::Ready&)> ready;
     std::function<void(std::string why)> ended;
+    std::function<void()> stranded;  // no worker, and no launcher to start another
   };
 
   WorkerSupervisor(asio::io_context& io, UniqueFd launcher, const ListenerSet& listeners,
@@ -98,7 +99,8 @@ class WorkerSupervisor {
   std::shared_ptr<ipc::Channel>
       worker_;  // shared with the running serve(), which may outlive a replace
   std::int64_t worker_pid_ = 0;
-  std::string last_exit_;
+  bool launcher_gone_ = false;
+  std::uint64_t answered_ = 0;  // generation of the last `ready` of this worker
   bool ready_ = false;
   bool draining_ = false;
   std::uint64_t restarts_ = 0;

@@ -1,9 +1,15 @@
 #include "gateway/process/listeners.hpp"
 
+#include <cstdlib>
+#include <iterator>
+
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace oceanid::process {
 namespace {
@@ -66,9 +72,44 @@ TEST(Listeners, KeepWhatIsStillWanted) {
   ListenerSet set;
   ASSERT_TRUE(set.open({on_loopback(0, 0), on_loopback(0, 1)}));
   const int kept = set.sockets().at(on_loopback(0, 1).tag.key).get();
-  set.retain({on_loopback(0, 1)});
+  EXPECT_EQ(set.retain({on_loopback(0, 1)}), std::vector{on_loopback(0, 0).tag.key});
   ASSERT_EQ(set.sockets().size(), 1U);
   EXPECT_EQ(set.sockets().begin()->second.get(), kept);
+}
+
+// Descriptors 3 and 4 as a service manager hands them over, in a process of their own.
+int adopt_in_a_child(const std::vector<WantedListener>& kept, const ListenerSet& held) {
+  const std::string first = held.sockets().begin()->first;
+  const std::string second = std::next(held.sockets().begin())->first;
+  int fd = 3;
+  for (const auto& entry : held.sockets())
+    if (::dup2(::fcntl(entry.second.get(), F_DUPFD, 10), fd++) < 0) return 10;
+  ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+  ::setenv("LISTEN_FDS", "2", 1);
+  ::setenv("LISTEN_FDNAMES", (store_name(first) + ":" + store_name(second)).c_str(), 1);
+  ListenerSet set;
+  const auto unwanted = set.adopt_inherited(kept);
+  return unwanted == std::vector{store_name(second)} && set.sockets().size() == 1 &&
+                 set.sockets().contains(first)
+             ? 0
+             : 1;
+}
+
+TEST(Listeners, WhatIsInheritedAndNotWantedStopsListeningWhoeverElseHoldsIt) {
+  ListenerSet held;  // stands for the service manager's own copies
+  ASSERT_TRUE(held.open({on_loopback(0, 0), on_loopback(0, 1)}));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(adopt_in_a_child({on_loopback(0, 0)}, held));
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  const auto listens = [](int fd) {
+    int on = -1;
+    socklen_t size = sizeof on;
+    return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on == 1;
+  };
+  EXPECT_TRUE(listens(held.sockets().at(on_loopback(0, 0).tag.key).get()));
+  EXPECT_FALSE(listens(held.sockets().at(on_loopback(0, 1).tag.key).get()));
 }
 
 TEST(StoreName, CarriesAnyKeyWithoutAColon) {
