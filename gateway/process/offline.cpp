@@ -93,19 +93,22 @@ Result<std::string> install_guard(const std::string& config_file) {
   // Without a file: the state directory of the default configuration, where `run` left the closed
   // state.
   Config config = default_config(parse_context({}));
+  std::string problem;  // a file that is broken now does not open what the last good one closed
   if (!config_file.empty()) {
     LoadedConfig loaded = load_config(config_file);
-    if (!loaded.config)
-      return fail(Errc::invalid_argument, loaded.problems.empty()
-                                              ? config_file
-                                              : loaded.problems.front().to_string(loaded.file));
-    config = std::move(*loaded.config);
+    if (loaded.config)
+      config = std::move(*loaded.config);
+    else
+      problem = loaded.problems.front().to_string(loaded.file);
   }
   auto here = open_here(config.state_dir);
   if (!here) return std::unexpected(std::move(here.error()));
   std::optional<routing::NetworkState> state;
   if (auto last = (*here)->reconciler->load_last_good()) {
     state = std::move(*last);
+  } else if (!problem.empty()) {
+    return fail(Errc::invalid_argument,
+                fmt::format("{}; and no closed state is kept in {}", problem, config.state_dir));
   } else if (config_file.empty()) {
     return fail(
         last.error().code,

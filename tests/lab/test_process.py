@@ -202,3 +202,29 @@ def test_tunnels_that_could_not_start_are_tried_again(gateway, tmp_path):
     gateway.wait(lambda: "oc-hub" in gateway.ask("status"))
     gateway.ask("down")
     assert gateway.process.wait(20) == 0
+
+
+GUARD = """
+ip link set lo up
+ip link add uplink type dummy; ip address add 192.0.2.5/24 dev uplink; ip link set uplink up
+ip link add cni0 type dummy; ip address add 10.42.1.1/24 dev cni0; ip link set cni0 up
+ip route add default via 192.0.2.1
+mount -t tmpfs none /run; mkdir -p /var/lib/oceanid; mount -t tmpfs none /var/lib/oceanid
+cat > /run/o.yaml <<END
+exits: [{ name: away, interface: uplink }]
+routing: { sources: [10.42.1.0/24], interfaces: [cni0], bypass: [10.42.0.0/16] }
+END
+"$1" run -c /run/o.yaml & gateway=$!
+for i in $(seq 100); do ls /var/lib/oceanid/*good* && break; sleep 0.1; done
+kill -9 $gateway; wait $gateway
+nft flush ruleset
+echo 'routing: { sauces: [] }' > /run/o.yaml
+"$1" guard -c /run/o.yaml || exit 1
+nft list tables
+"""
+
+
+def test_a_configuration_that_is_broken_at_boot_does_not_open_what_was_closed(program):
+    done = subprocess.run(["unshare", "-nm", "sh", "-c", GUARD, "sh", program], text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "table inet oceanid" in done.stdout
