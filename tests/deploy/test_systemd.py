@@ -48,9 +48,9 @@ def test_readiness_reload_and_restart(service):
     assert service.one("Service.Type") == "notify"
     assert service.one("Service.NotifyAccess") == "main"
     assert service.one("Service.ExecReload") == "/bin/kill -HUP $MAINPID"
-    assert service.one("Service.Restart") == "always"
+    assert service.one("Service.Restart") == "on-failure"
     assert service.one("Unit.StartLimitIntervalSec") == "0"
-    assert service.one("Service.FileDescriptorStoreMax") == "64"
+    assert service.one("Service.FileDescriptorStoreMax") == "4096"
     assert service.one("Service.RuntimeDirectoryPreserve") == "restart"
 
 
