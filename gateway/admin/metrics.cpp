@@ -94,6 +94,9 @@ void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
   out.gauge("oceanid_forward_connections_open", "Connections open now through a forward");
   for (const auto& [name, open] : proxy.forward_open)
     out.value(number(open), {{"forward", name}});
+  out.gauge("oceanid_forward_target_up", "1 while the probe of a forward's target succeeds");
+  for (const auto& [key, answers] : proxy.forward_targets)
+    out.value(answers ? 1 : 0, {{"forward", key.first}, {"target", key.second}});
 }
 
 void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {

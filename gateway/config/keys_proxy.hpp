@@ -11,7 +11,7 @@ namespace oceanid::config {
 inline constexpr std::array listener_protocols{
     Choice{"http", proxy::ListenerProtocol::http},
     Choice{"socks5", proxy::ListenerProtocol::socks5},
-    Choice{"transparent", proxy::ListenerProtocol::transparent, true}};
+    Choice{"transparent", proxy::ListenerProtocol::transparent}};
 inline constexpr std::array policy_defaults{Choice{"allow", proxy::PolicyDefault::allow},
                                             Choice{"deny", proxy::PolicyDefault::deny},
                                             Choice{"report", proxy::PolicyDefault::report, true}};
@@ -19,7 +19,7 @@ inline constexpr std::array role_actions{Choice{"enforce", proxy::RoleAction::en
                                          Choice{"report", proxy::RoleAction::report},
                                          Choice{"open", proxy::RoleAction::open}};
 inline constexpr std::array forward_probes{
-    Choice{"tcp", proxy::ForwardProbe::tcp, true}, Choice{"tls", proxy::ForwardProbe::tls, true},
+    Choice{"tcp", proxy::ForwardProbe::tcp}, Choice{"tls", proxy::ForwardProbe::tls},
     Choice{"postgres", proxy::ForwardProbe::postgres}, Choice{"none", proxy::ForwardProbe::none}};
 
 inline constexpr EnumType<proxy::ListenerProtocol> listener_protocol{listener_protocols};
@@ -175,10 +175,8 @@ void describe(Visitor& v, proxy::ForwardSettings& s) {
   v.field({"max_connections", "open at once"}, s.max_connections, count_from_one);
   v.field({"per_client", "open at once from one address; 0: no limit"}, s.per_client,
           count_from_zero);
-  v.field({.name = "proxy_protocol",
-           .doc = "tell the target the client in a PROXY v2 header",
-           .later = true},
-          s.proxy_protocol, boolean);
+  v.field({"proxy_protocol", "tell the target the client in a PROXY v2 header"}, s.proxy_protocol,
+          boolean);
   v.field({"exit", "the only exit for this forward; null: the selected one"}, s.exit,
           Nullable{name});
 }

@@ -40,6 +40,10 @@ StatsSnapshot& StatsSnapshot::operator+=(const StatsSnapshot& other) {
   merge(guard_denied, other.guard_denied);
   merge(shed, other.shed);
   merge(forward_open, other.forward_open);
+  for (const auto& [key, answers] : other.forward_targets) {
+    const auto [place, fresh] = forward_targets.emplace(key, answers);
+    if (!fresh) place->second = place->second && answers;
+  }
   dns_seconds += other.dns_seconds;
   connect_seconds += other.connect_seconds;
   first_byte_seconds += other.first_byte_seconds;

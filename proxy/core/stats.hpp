@@ -43,6 +43,8 @@ struct StatsSnapshot {
   std::map<std::string, std::uint64_t> guard_denied;  // by GuardVerdict::range
   std::map<std::string, std::uint64_t> shed;          // by Reason token
   std::map<std::string, std::uint64_t> forward_open;  // by forward
+  // {forward, HOST:PORT} of probed targets; true: it answers, as far as every loop knows.
+  std::map<std::pair<std::string, std::string>, bool> forward_targets;
   Histogram dns_seconds;
   Histogram connect_seconds;
   Histogram first_byte_seconds;

@@ -4,6 +4,7 @@
 #include "proxy/edge/proxy_protocol.hpp"
 #include "proxy/edge/socks5_session.hpp"
 #include "proxy/edge/tls_session.hpp"
+#include "proxy/edge/transparent_session.hpp"
 
 #include <utility>
 
@@ -18,8 +19,9 @@ awaitable<void> serve_client(ServerCore& core, ClientConnection client) {
 awaitable<void> serve_protocol(ServerCore& core, ClientConnection client) {
   switch (client.listener.protocol) {
     case ListenerProtocol::http:
-    case ListenerProtocol::transparent:
       co_return co_await serve_http(core, std::move(client));
+    case ListenerProtocol::transparent:
+      co_return co_await serve_transparent(core, std::move(client));
     case ListenerProtocol::socks5:
       co_return co_await serve_socks5(core, std::move(client));
   }

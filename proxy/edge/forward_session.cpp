@@ -1,6 +1,7 @@
 #include "proxy/edge/forward_session.hpp"
 
 #include "proxy/core/client_acl.hpp"
+#include "proxy/core/proxy_header.hpp"
 #include "proxy/edge/upstream.hpp"
 
 #include <utility>
@@ -22,16 +23,19 @@ awaitable<std::expected<Upstream, Refusal>> first_that_answers(ServerCore& core,
                                                                Trace& trace) {
   const auto deadline = SteadyClock::now() + core.snapshot()->runtime->proxy->timeouts.connect;
   std::expected<Upstream, Refusal> out = std::unexpected(Refusal{});
-  for (std::size_t i = 0; i < forward.to.size(); ++i) {
+  const std::vector<HostPort> targets = core.probes().in_order(forward);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
     UpstreamRequest request;
-    request.destination = forward.to[i];
+    request.destination = targets[i];
     request.exit = forward.exit;
     request.guarded = false;
-    request.deadline = share_of(deadline, forward.to.size() - i);
+    request.deadline = share_of(deadline, targets.size() - i);
     trace.record.host = request.destination.host;
     trace.record.port = request.destination.port;
     out = co_await open_upstream(core, std::move(request), trace);
-    if (out || out.error().reason == Reason::no_exit) break;
+    if (!out && out.error().reason == Reason::no_exit) break;
+    core.probes().note(forward, targets[i], out.has_value());
+    if (out) break;
   }
   co_return out;
 }
@@ -71,6 +75,11 @@ awaitable<void> serve_forward(ServerCore& core, Descriptor client, SocketAddress
   if (!upstream) {
     refuse(upstream.error().reason);
     co_return;
+  }
+  if (forward.proxy_protocol) {
+    // The first bytes on a fresh connection: they fit, or it is gone and the relay will see that.
+    const ProxyHeader header{peer, local_address(client.native_handle())};
+    static_cast<void>(send_some(upstream->socket.native_handle(), write_proxy_header(header)));
   }
   ServerCore::Opening opening{
       std::move(client), std::move(upstream->socket), {}, {}, std::move(upstream->exit),

@@ -26,7 +26,7 @@ class Intake {
   // At least one byte can be read, or the stream has ended.
   awaitable<Reason> wait();
   awaitable<Reason> wait_writable();
-  void leave_lobby() { seat_.leave(); }
+  void set_deadline(SteadyClock::time_point deadline) { deadline_ = deadline; }
 
  private:
   awaitable<Reason> wait_for(Descriptor::wait_type what);

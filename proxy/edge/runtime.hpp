@@ -8,6 +8,7 @@
 #include "proxy/core/settings.hpp"
 #include "proxy/edge/authenticator.hpp"
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,12 +31,13 @@ using Secrets = std::map<std::string, std::string>;
 struct Runtime {
   std::shared_ptr<const ProxySettings> proxy;
   std::vector<ForwardSettings> forwards;
-  std::shared_ptr<const ExitTable> exits;  // may be null while nothing is known
-  bool exits_configured = false;           // true: nothing leaves unbound
-  std::vector<NamedPrefix> own_ranges;     // for the guard
-  std::shared_ptr<const Secrets> secrets;  // may be null: there are none
-  Budget budget;                           // what the process can carry
-  std::shared_ptr<Authenticator> users;    // null: nobody needs a password
+  std::shared_ptr<const ExitTable> exits;            // may be null while nothing is known
+  bool exits_configured = false;                     // true: nothing leaves unbound
+  std::vector<NamedPrefix> own_ranges;               // for the guard
+  std::shared_ptr<const Secrets> secrets;            // may be null: there are none
+  Budget budget;                                     // what the process can carry
+  std::shared_ptr<Authenticator> users;              // null: nobody needs a password
+  std::chrono::milliseconds probe_interval{10'000};  // of the forwards' targets
   std::string node;
   bool access_log = true;
   bool json = true;  // format of access records

@@ -48,6 +48,7 @@ awaitable<void> Server::drain(std::chrono::milliseconds patience) {
   ServerCore& core = *core_;
   const auto deadline = SteadyClock::now() + patience;
   stop_accepting();
+  co_await core.probes().stop();
   while ((core.tunnels() > 0 || core.tasks().size() > 0) && SteadyClock::now() < deadline)
     co_await Wakeups::sleep(core.io(), core.tunnel_ended(),
                             std::min(deadline, SteadyClock::now() + look_again));

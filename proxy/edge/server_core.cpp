@@ -54,8 +54,10 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
       ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
       lobby_(snapshot_->runtime->budget.lobby),
       next_id_(random_start()),
-      tasks_(io.get_executor()) {
+      tasks_(io.get_executor()),
+      probes_(*this) {
   tls_.apply(*snapshot_->runtime);
+  probes_.apply(*snapshot_->runtime);
 }
 
 ServerCore::~ServerCore() = default;
@@ -66,6 +68,7 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
   const Runtime& now = *snapshot_->runtime;
   lobby_.set_limits(now.budget.lobby);
   tls_.apply(now);
+  probes_.apply(now);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
   if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
   std::erase_if(resolvers_, [&](const auto& entry) {

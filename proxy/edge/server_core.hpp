@@ -12,6 +12,7 @@
 #include "proxy/edge/client_wire.hpp"
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
+#include "proxy/edge/forward_probes.hpp"
 #include "proxy/edge/relay.hpp"
 #include "proxy/edge/relay_pool.hpp"
 #include "proxy/edge/resolver.hpp"
@@ -67,6 +68,7 @@ class ServerCore {
   Lobby& lobby() { return lobby_; }
   const TlsContexts& tls() const { return tls_; }
   ClientWires& wires() { return wires_; }
+  ForwardProbes& probes() { return probes_; }
   Wakeups& exits_changed() { return exits_changed_; }
   std::shared_ptr<const Snapshot> snapshot() const { return snapshot_; }
 
@@ -135,6 +137,7 @@ class ServerCore {
   Wakeups tunnel_ended_;
   std::uint64_t next_id_;
   TaskGroup tasks_;
+  ForwardProbes probes_;
 };
 
 }  // namespace oceanid::proxy

@@ -49,6 +49,17 @@ void StatsBook::tunnel_closed(const std::string& forward) {
   --(forward.empty() ? counts_.tunnels_open : counts_.forward_open[forward]);
 }
 
+void StatsBook::forward_targets(std::map<std::pair<std::string, std::string>, bool> states) {
+  const std::lock_guard lock(mutex_);
+  counts_.forward_targets = std::move(states);
+}
+
+void StatsBook::forward_target(const std::string& forward, const std::string& target,
+                               bool answers) {
+  const std::lock_guard lock(mutex_);
+  counts_.forward_targets[{forward, target}] = answers;
+}
+
 StatsSnapshot StatsBook::snapshot() const {
   const std::lock_guard lock(mutex_);
   return counts_;

@@ -7,8 +7,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace oceanid::proxy {
 
@@ -22,6 +24,9 @@ class StatsBook {
   void first_byte(std::chrono::nanoseconds took);
   void tunnel_opened(const std::string& forward);  // empty: the proxy's
   void tunnel_closed(const std::string& forward);
+  // All probed targets of all forwards, and one of them; true: it answers.
+  void forward_targets(std::map<std::pair<std::string, std::string>, bool> states);
+  void forward_target(const std::string& forward, const std::string& target, bool answers);
 
   StatsSnapshot snapshot() const;
 
