@@ -199,8 +199,8 @@ class Worker {
     runtime.exits_configured = !config.exits.empty();
     runtime.own_ranges = own_ranges(config, given.message.local_addresses, endpoint_addresses());
     runtime.secrets = given.secrets;
-    runtime.budget =
-        proxy::budget_for(open_files_limit(), given.message.cores, config.proxy.limits);
+    runtime.budget = proxy::budget_for(open_files_limit(), given.message.cores, config.proxy.limits,
+                                       proxy::speaks_tls(config.proxy));
     runtime.node = config.node;
     runtime.access_log = config.log.access;
     runtime.json = config.log.format == LogFormat::json;
@@ -209,8 +209,9 @@ class Worker {
 
   void warn_of_small_budget() const {
     const auto files = open_files_limit();
-    const auto possible =
-        proxy::budget_for(files, given_.message.cores, given_.config.proxy.limits).tunnels;
+    const auto possible = proxy::budget_for(files, given_.message.cores, given_.config.proxy.limits,
+                                            proxy::speaks_tls(given_.config.proxy))
+                              .tunnels;
     if (possible < given_.config.proxy.limits.tunnels)
       log::warn("gateway",
                 fmt::format("proxy.limits.tunnels asks for {} tunnels, but this process may open "
