@@ -1,6 +1,7 @@
 #include "gateway/process/network.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/process/privilege.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
 #include "routing/core/plan.hpp"
@@ -18,7 +19,8 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto audit_interval = 2s;  // a slow beat under the events, should one be lost
 constexpr auto retry_interval = 1s;  // after a failed change of the kernel's state
-constexpr auto settle = 5ms;         // a burst of events is one change
+constexpr auto resolved_interval = 1s;
+constexpr auto settle = 5ms;  // a burst of events is one change
 
 bool tunnels_equal(const Config& a, const Config& b) {
   return a.tunnel == b.tunnel && a.exits == b.exits && a.health == b.health &&
@@ -152,7 +154,14 @@ awaitable<Result<void>> Network::apply_tunnels() {
 }
 
 void Network::resolved(const std::string& name, const std::vector<IpAddress>& addresses) {
-  if (tunnels_) tunnels_->set_resolved(name, addresses);
+  const auto asked = endpoint_names();
+  if (std::ranges::find(asked, name) == asked.end()) return;
+  // News is written to disk: a worker that has turned against us must not keep us at that.
+  const auto now = std::chrono::steady_clock::now();
+  const auto [last, first] = resolved_at_.try_emplace(name, now);
+  if (!first && now - last->second < resolved_interval) return;
+  last->second = now;
+  tunnels_->set_resolved(name, addresses);
 }
 
 std::vector<std::string> Network::endpoint_names() const {
@@ -197,6 +206,8 @@ awaitable<Result<void>> Network::converge() {
   if (!facts) co_return std::unexpected(std::move(facts.error()));
   facts_ = std::move(*facts);
   update_exits();
+  // An ordinary user's exits: sockets are bound to them, and that is all that can be done.
+  if (!has_capability(CAP_NET_ADMIN)) co_return tunnels;
   routing_view_.enabled = config_.routing.has_value() || config_.serve_exit.has_value();
   auto applied = co_await reconciler_->apply(routing::plan(inputs()));
   routing_view_.in_force = applied.has_value();

@@ -16,6 +16,7 @@
 #include "tunnel/edge/async_lock.hpp"
 #include "tunnel/edge/manager.hpp"
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -84,6 +85,7 @@ class Network {
   ExitTable exits_;
   routing::HostFacts facts_;
   std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;
+  std::map<std::string, std::chrono::steady_clock::time_point> resolved_at_;  // by name
   ipc::RoutingView routing_view_;
   std::optional<routing::NetworkState> kept_guard_;
   bool guard_unkept_ = false;  // and said so

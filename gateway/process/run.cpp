@@ -49,8 +49,9 @@ Result<void> give_up_power(const Config& config) {
           Errc::permission,
           "tunnel, routing and serve_exit need CAP_NET_ADMIN and CAP_NET_RAW: run as root, or "
           "grant them (systemd: CapabilityBoundingSet=, Kubernetes: capabilities.add)");
-    kept = {CAP_NET_ADMIN, CAP_NET_RAW};
   }
+  // Exits alone want tables of their own; without power their sockets are still bound.
+  if (needs_privileges(config) || !config.exits.empty()) kept = {CAP_NET_ADMIN, CAP_NET_RAW};
   return keep_capabilities(kept);
 }
 
@@ -142,7 +143,7 @@ int run_gateway(const std::string& config_file) {
   ::prctl(PR_SET_NAME, "oceanid-netd");
   log::write_in_background(log_queue_lines);
 
-  const bool privileged = needs_privileges(*loaded.config);
+  const bool privileged = has_capability(CAP_NET_ADMIN) && has_capability(CAP_NET_RAW);
   asio::io_context io(1);
   Netd netd(io, std::move(loaded), std::move(*launcher), std::move(listeners), privileged, program);
   netd.start();

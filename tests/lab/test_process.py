@@ -1,9 +1,11 @@
 """netd by itself, without the lab: what it survives, what it tells the service manager, how it ends."""
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -206,8 +208,8 @@ def test_tunnels_that_could_not_start_are_tried_again(gateway, tmp_path):
 
 GUARD = """
 ip link set lo up
-ip link add uplink type dummy; ip address add 192.0.2.5/24 dev uplink; ip link set uplink up
-ip link add cni0 type dummy; ip address add 10.42.1.1/24 dev cni0; ip link set cni0 up
+ip link add uplink type veth peer name far; ip address add 192.0.2.5/24 dev uplink; ip link set uplink up; ip link set far up
+ip link add cni0 type bridge; ip address add 10.42.1.1/24 dev cni0; ip link set cni0 up
 ip route add default via 192.0.2.1
 mount -t tmpfs none /run; mkdir -p /var/lib/oceanid; mount -t tmpfs none /var/lib/oceanid
 cat > /run/o.yaml <<END
@@ -228,3 +230,30 @@ def test_a_configuration_that_is_broken_at_boot_does_not_open_what_was_closed(pr
     done = subprocess.run(["unshare", "-nm", "sh", "-c", GUARD, "sh", program], text=True, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "table inet oceanid" in done.stdout
+
+
+EXITS = """
+ip link set lo up
+ip link add uplink type veth peer name far; ip address add 192.0.2.5/24 dev uplink; ip link set uplink up; ip link set far up
+ip route add default via 192.0.2.1
+printf 'exits: [{ name: away, interface: uplink }]\\nstate_dir: %s\\nrun_dir: %s\\n' "$2" "$2" > "$2/o.yaml"
+$3 "$1" run -c "$2/o.yaml" & gateway=$!
+for i in $(seq 100); do "$1" status --socket "$2/control.sock" 2>/dev/null | grep -q "since.*configuration 1" && break; sleep 0.1; done
+sleep 1.5
+"$1" status --socket "$2/control.sock"
+ip route show table all
+kill $gateway; wait $gateway
+"""
+
+
+@pytest.mark.parametrize("account", ["", "setpriv --reuid 65534 --regid 65534 --clear-groups"], ids=["root", "ordinary"])
+def test_exits_alone_work_for_root_and_for_an_ordinary_user(program, account):
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's own: nobody may not look in there
+        os.chmod(folder, 0o777)
+        shutil.copy(program, folder)
+        done = subprocess.run(["unshare", "-n", "sh", "-c", EXITS, "sh", f"{folder}/{os.path.basename(program)}", folder, account],
+                              text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traffic leaves by away." in done.stdout, done.stderr
+    assert ("table 13129" in done.stdout) == (account == "")
+    assert '"level":"error"' not in done.stderr
