@@ -46,6 +46,12 @@ void Checker::listener(const std::string& path, const proxy::ListenerSettings& l
     add(path + ".trusted", "found addresses without effect; allowed: with proxy_protocol: true");
   if (listener.intercept && !transparent)
     add(path + ".intercept", "found without effect; allowed: with protocol: transparent");
+  if (listener.proxy_protocol && transparent)
+    add(path + ".proxy_protocol",
+        "found true with protocol: transparent, whose clients send none; allowed: with http and "
+        "socks5");
+  if (listener.tls && listener.tls->crl && !listener.tls->client_ca)
+    add(path + ".tls.crl", "found without effect; allowed: with client_ca");
   if (listener.tls && transparent)
     add(path + ".tls", "found with protocol: transparent; allowed: with http and socks5");
 }

@@ -52,7 +52,6 @@ awaitable<void> TlsPump::run_up(Self self) {
     finish_sending(self->inner_.native_handle());
     co_return;
   }
-  if (self->wire_->relay != nullptr) self->wire_->relay->cut(ClosedBy::client, /*reset=*/true);
   self->end(/*reset=*/true);
 }
 
@@ -169,7 +168,11 @@ bool TlsPump::tunnel_was_reset() const {
 
 void TlsPump::end(bool reset) {
   ended_ = true;
-  if (reset) reset_on_close(outer_.native_handle());
+  if (reset) {
+    reset_on_close(outer_.native_handle());
+    // The pair could only tell the tunnel of an end.
+    if (wire_->relay != nullptr) wire_->relay->cut(ClosedBy::client, /*reset=*/true);
+  }
   error_code ignored;
   outer_.close(ignored);  // wakes what waits for it
   inner_.close(ignored);
