@@ -58,6 +58,10 @@ Result<UniqueFd> connect_local(const std::string& path, std::chrono::millisecond
 
 }  // namespace
 
+bool gateway_answers(const std::string& socket_path) {
+  return connect_local(socket_path, 1s).has_value();
+}
+
 ControlServer::ControlServer(asio::io_context& io, Handler handler)
     : io_(io), acceptor_(io), handler_(std::move(handler)), tasks_(io.get_executor()) {}
 

@@ -40,6 +40,9 @@ class ControlServer {
   TaskGroup tasks_;
 };
 
+// Whether a live gateway has that socket.
+bool gateway_answers(const std::string& socket_path);
+
 // The client's side; synchronous, for the command line. Errc::not_found: no gateway runs there.
 Result<boost::json::value> ask_gateway(const std::string& socket_path, const std::string& command,
                                        std::chrono::milliseconds patience,

@@ -2,6 +2,7 @@
 
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/config/load.hpp"
+#include "gateway/process/control.hpp"
 #include "gateway/process/launcher.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/netd.hpp"
@@ -118,6 +119,15 @@ int run_gateway(const std::string& config_file) {
     fmt::print(stderr, "{}\n", problem.to_string(loaded.file));
   if (!loaded.config) return 2;
   configure_log(loaded.config->log, "netd");
+  if (const auto& folder = loaded.config->run_dir;
+      folder && gateway_answers(*folder + "/" + std::string(control_socket_name))) {
+    // Before any socket is opened: ports are shared (SO_REUSEPORT), and connections that reach a
+    // process about to end would be lost.
+    log::error("gateway",
+               "another gateway already runs here; stop it first, or give this one its own run_dir",
+               {{"run_dir", *folder}});
+    return 1;
+  }
   raise_descriptor_limit();
   const std::string program = own_program();
 
