@@ -4,12 +4,8 @@
 
 #include "proxy/core/request_head.hpp"
 
-#include <string_view>
-
 namespace oceanid::proxy {
 
 HeadError check_fields(const RequestHead& head);  // HeadError::none when all is well
-
-bool equal_without_case(std::string_view a, std::string_view b);  // ASCII only
 
 }  // namespace oceanid::proxy

@@ -1,6 +1,7 @@
 #include "proxy/core/request_head.hpp"
 
 #include "proxy/core/head_rules.hpp"
+#include "proxy/core/http_fields.hpp"
 
 #include <algorithm>
 #include <array>
