@@ -397,6 +397,8 @@ awaitable<Result<std::string>> Network::plan(Config config) {
 
 awaitable<Result<std::string>> Network::down() {
   if (!reconciler_) co_return std::string("nothing of ours is in the kernel");
+  // A wireguard-go that is just being started can be found, and ended, only when it has started.
+  const auto guard = co_await changing_tunnels_.acquire();
   co_await stop();
   if (tunnels_) {
     if (auto removed = co_await tunnels_->remove_all(); !removed)

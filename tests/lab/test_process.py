@@ -17,7 +17,7 @@ proxy: {{ workers: 1, timeouts: {{ drain: 1s }}, listeners: [{listeners}] }}
 
 
 class Gateway:
-    """A gateway in a network namespace of its own, with a service manager's socket that we read."""
+    """A gateway in network and mount namespaces of its own (wireguard-go has a fixed folder), with a service manager's socket that we read."""
 
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
@@ -32,7 +32,8 @@ class Gateway:
 
     def start(self):
         self.process = subprocess.Popen(
-            ["unshare", "-n", "sh", "-c", f"ip link set lo up; exec {self.program} run -c {self.config}"],
+            ["unshare", "-nm", "sh", "-c", "ip link set lo up; mkdir -p /run/wireguard; mount -t tmpfs none /run/wireguard; "
+             f"exec {self.program} run -c {self.config}"],
             stderr=self.log, env={**os.environ, "NOTIFY_SOCKET": str(self.folder / "notify")})
 
     def write(self, *ports):
@@ -75,6 +76,18 @@ class Gateway:
         self.process.wait()
         self.manager.close()
         self.log.close()
+
+
+def inhabitants(network):
+    """Processes in that network namespace, zombies aside."""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/ns/net") == network:
+                out.append(pid)
+        except OSError:
+            pass
+    return out
 
 
 @pytest.fixture
@@ -202,8 +215,10 @@ def test_tunnels_that_could_not_start_are_tried_again(gateway, tmp_path):
     (keys / "new").chmod(0o600)
     (keys / "new").rename(keys / "private.key")
     gateway.wait(lambda: "oc-hub" in gateway.ask("status"))
-    gateway.ask("down")
+    network = os.readlink(f"/proc/{gateway.process.pid}/ns/net")
+    gateway.ask("down")  # while wireguard-go is still starting
     assert gateway.process.wait(20) == 0
+    gateway.wait(lambda: not inhabitants(network))
 
 
 GUARD = """
