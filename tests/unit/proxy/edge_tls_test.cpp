@@ -2,6 +2,8 @@
 #include "tests/unit/proxy/edge_tls_support.hpp"
 
 #include <cerrno>
+#include <filesystem>
+#include <iterator>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -201,6 +203,42 @@ TEST_F(EdgeTls, AReloadBringsANewCertificateAndTouchesNobody) {
   TlsPeer still(gateway.client());
   ASSERT_TRUE(still.handshake());
   EXPECT_EQ(still.server_name(), "renewed.test");
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST_F(EdgeTls, NothingIsLeftBehindHoweverClientsGo) {
+  Gateway gateway(with(tls_listener(), server_), {}, tls_listener());
+  const auto visit = [&](int way) {
+    TlsPeer client(gateway.client());
+    if (way == 0) return;
+    if (way == 1) return static_cast<void>(client.peer().send_all("\x16\x03\x01"));
+    ASSERT_TRUE(client.handshake());
+    if (way == 2) return;
+    if (way == 3) return client.peer().reset();
+    ASSERT_TRUE(connect_over(client, target_.port()).starts_with("HTTP/1.1 200 "));
+    Peer server = target_.accept();
+    if (way == 4) return;
+    if (way == 5) return client.peer().reset();
+    if (way == 6) return server.reset();
+    client.send_all(pattern(1 << 16, 1));
+    if (way == 7) return;
+    server.send_all(pattern(1 << 20, 2));  // into buffers that nobody empties
+  };
+  for (int way = 0; way <= 8; ++way)
+    visit(way);
+  EXPECT_TRUE(gateway.eventually([](const auto& s) { return s.tunnels_open == 0; }));
+  const std::size_t before = open_descriptors();
+  for (int i = 0; i < 90; ++i)
+    visit(i % 9);
+  const auto deadline = SteadyClock::now() + 10s;
+  while (open_descriptors() > before && SteadyClock::now() < deadline)
+    std::this_thread::yield();
+  EXPECT_LE(open_descriptors(), before);
+  EXPECT_EQ(gateway.stats().tunnels_open, 0U);
 }
 
 TEST_F(EdgeTls, FaultyFilesAreNamedBeforeAnythingIsSwitched) {
