@@ -1,0 +1,66 @@
+// What operators are shown of the network.
+
+#include "gateway/process/network.hpp"
+
+#include <chrono>
+
+namespace oceanid::process {
+namespace {
+
+double seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+void Network::describe(ipc::GatewaySnapshot& out) {
+  if (kernel_ && routing_view_.enabled) {
+    // Both are the kill switch at work: what would have left around the exit, and what would have
+    // left an exit untranslated. A table that is gone for the moment leaves the last known number.
+    std::uint64_t blocked = 0;
+    bool known = false;
+    for (const auto* name : {"leak_blocked", "lastline_blocked"})
+      if (const auto packets = kernel_->counter_packets(name)) {
+        blocked += *packets;
+        known = true;
+      }
+    if (known) routing_view_.leaks_blocked = blocked;
+  }
+  out.routing = routing_view_;
+  for (const auto& [key, view] : failovers_)
+    out.failovers.push_back(view);
+  const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
+  for (std::size_t i = 0; i < exits_.exits.size() && i < config_.exits.size(); ++i) {
+    const auto& state = exits_.exits[i];
+    ipc::ExitView view;
+    view.name = state.name;
+    view.kind = config_.exits[i].peer ? "tunnel" : config_.exits[i].self ? "self" : "interface";
+    view.state = state.usable ? "up" : "down";
+    view.current = exits_.active == i;
+    view.device = state.device ? state.device->str() : std::string("-");
+    view.addresses = state.addresses;
+    view.reason = state.reason;
+    for (const auto& status : statuses)
+      if (state.device == status.device && status.rtt) view.rtt_seconds = seconds(*status.rtt);
+    out.exits.push_back(std::move(view));
+  }
+  for (const auto& status : statuses) {
+    for (const auto& peer : status.peers) {
+      ipc::TunnelView view;
+      view.peer = peer.name;
+      view.device = status.device.str();
+      view.backend = status.backend;
+      view.present = status.present;
+      view.endpoint = peer.endpoint ? peer.endpoint->to_string() : std::string("-");
+      if (peer.handshake_age) view.handshake_age_seconds = seconds(*peer.handshake_age);
+      view.rx_bytes = peer.rx_bytes;
+      view.tx_bytes = peer.tx_bytes;
+      view.mtu = status.mtu;
+      if (!status.hub) view.answers = status.proof.usable;
+      if (status.rtt) view.rtt_seconds = seconds(*status.rtt);
+      out.tunnels.push_back(std::move(view));
+    }
+  }
+}
+
+}  // namespace oceanid::process
