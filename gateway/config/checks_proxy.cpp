@@ -64,8 +64,14 @@ void Checker::roles() {
         fmt::format("found {} a second time (also roles[{}]); allowed: every name once",
                     quoted(all[later].name), earlier));
   });
-  for (std::size_t i = 0; i < all.size(); ++i)
-    exit_name(item_path("proxy.policy.roles", i) + ".exit", all[i].exit);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string path = item_path("proxy.policy.roles", i);
+    exit_name(path + ".exit", all[i].exit);
+    if (all[i].name == "default")
+      add(path + ".name",
+          "found \"default\", which stands for clients without a role; allowed: "
+          "another name");
+  }
 }
 
 void Checker::forwards() {

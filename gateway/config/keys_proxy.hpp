@@ -14,7 +14,7 @@ inline constexpr std::array listener_protocols{
     Choice{"transparent", proxy::ListenerProtocol::transparent}};
 inline constexpr std::array policy_defaults{Choice{"allow", proxy::PolicyDefault::allow},
                                             Choice{"deny", proxy::PolicyDefault::deny},
-                                            Choice{"report", proxy::PolicyDefault::report, true}};
+                                            Choice{"report", proxy::PolicyDefault::report}};
 inline constexpr std::array role_actions{Choice{"enforce", proxy::RoleAction::enforce},
                                          Choice{"report", proxy::RoleAction::report},
                                          Choice{"open", proxy::RoleAction::open}};
@@ -80,10 +80,12 @@ void describe(Visitor& v, proxy::Role& s) {
   v.field({"name", "unique", true}, s.name, name);
   RoleMatch match{s};
   v.field({"match", "who plays the role: all that is given must fit"}, match, Object{});
-  v.field({"action", "report logs what enforce would refuse, open refuses nothing"}, s.action,
-          role_action);
-  v.field({"allow", "where to"}, s.allow, List{DestinationType{}});
-  v.field({"deny", "where not to"}, s.deny, List{DestinationType{}});
+  v.field({"action", "report logs what enforce would refuse, open refuses only what deny names"},
+          s.action, role_action);
+  v.field({"allow", "where to: names, addresses, ports; the most specific entry counts"}, s.allow,
+          List{DestinationType{}});
+  v.field({"deny", "where not to; beats an equally specific allow"}, s.deny,
+          List{DestinationType{}});
   v.field({"exit", "the only exit for this role"}, s.exit, Nullable{name});
   v.field({"limits", "what the role may use"}, s.limits, Object{});
 }
@@ -91,8 +93,7 @@ void describe(Visitor& v, proxy::Role& s) {
 template <class Visitor>
 void describe(Visitor& v, proxy::PolicySettings& s) {
   v.field({"default", "for clients without a role"}, s.default_action, policy_default);
-  v.field({.name = "roles", .doc = "in order, the first that matches counts", .later = true},
-          s.roles, List{Object{}});
+  v.field({"roles", "in order, the first that matches counts"}, s.roles, List{Object{}});
 }
 
 template <class Visitor>
@@ -147,7 +148,9 @@ void describe(Visitor& v, proxy::ProxySettings& s) {
   v.field({.name = "listeners", .doc = "where clients come in", .default_text = "bind [::]:3128"},
           s.listeners, List{Object{}});
   v.field({"clients", "who may use the proxy"}, s.clients, List{prefix});
-  v.field({.name = "users_file", .doc = "user names and passwords, htpasswd", .later = true},
+  v.field({"users_file",
+           "user names and passwords (htpasswd: bcrypt, $5$, $6$); with it everybody "
+           "without a certificate must give one"},
           s.users_file, Nullable{file_path});
   v.field({"connect_ports", "where CONNECT may go; []: anywhere"}, s.connect_ports, List{port});
   v.field({"policy", "who may go where"}, s.policy, Object{});

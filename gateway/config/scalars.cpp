@@ -1,6 +1,7 @@
 #include "gateway/config/scalars.hpp"
 
 #include "gateway/base/json_text.hpp"
+#include "proxy/core/rule.hpp"
 
 #include <algorithm>
 #include <array>
@@ -256,19 +257,8 @@ Parsed<std::string> HostNameType::parse(std::string_view text) const {
 }
 
 Parsed<std::string> DestinationType::parse(std::string_view text) const {
-  if (Prefix::parse(text)) return std::string(text);
-  if (text.contains('/')) {
-    const auto why = PrefixType{}.parse(text);
-    return refuse(why ? std::string() : why.error());
-  }
-  std::string_view host = text;
-  if (const auto colon = text.rfind(':'); colon != std::string_view::npos) {
-    if (!port.parse(text.substr(colon + 1))) return refuse();
-    host = text.substr(0, colon);
-  }
-  if (host.starts_with("*.")) host.remove_prefix(2);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (!is_host(host)) return refuse();
+  const auto rule = proxy::parse_rule(text);
+  if (!rule) return refuse(rule.error().what);
   return std::string(text);
 }
 

@@ -246,14 +246,13 @@ struct HostNameType {
   std::string schema() const { return string_schema(allowed()); }
 };
 
-// What a role allows or denies: a host, *.domain, an address or prefix, each with an optional
-// :port.
+// What a role allows or denies (proxy/core/rule.hpp).
 struct DestinationType {
   using Value = std::string;
   Parsed<std::string> parse(std::string_view text) const;
   std::string allowed() const {
-    return "a host, *.domain, an address or a prefix, with :PORT behind it when only one port is "
-           "meant";
+    return "a host, *.domain, *, an address or a prefix, with :PORTS behind it when only some are "
+           "meant (443 or 443,8000-8099)";
   }
   std::string show(const std::string& value) const { return value; }
   std::string schema() const { return string_schema(allowed()); }

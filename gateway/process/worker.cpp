@@ -14,6 +14,7 @@
 #include "gateway/process/proxy_threads.hpp"
 #include "gateway/process/questions.hpp"
 #include "gateway/process/worker_supervisor.hpp"
+#include "proxy/edge/password_users.hpp"
 #include "proxy/edge/runtime_check.hpp"
 
 #include <algorithm>
@@ -179,6 +180,7 @@ class Worker {
     }
     given_ = std::move(*given);
     configure_log(given_.config.log, "worker");
+    load_users();
     warn_of_small_budget();
     if (!threads_)
       threads_ = std::make_unique<ProxyThreads>(given_.message.cores, make_runtime(given_));
@@ -201,10 +203,21 @@ class Worker {
     runtime.secrets = given.secrets;
     runtime.budget = proxy::budget_for(open_files_limit(), given.message.cores, config.proxy.limits,
                                        proxy::speaks_tls(config.proxy));
+    runtime.users = config.proxy.users_file ? users_ : nullptr;
     runtime.node = config.node;
     runtime.access_log = config.log.access;
     runtime.json = config.log.format == LogFormat::json;
     return std::make_shared<const proxy::Runtime>(std::move(runtime));
+  }
+
+  // check_runtime() has seen that the file is there and names somebody.
+  void load_users() {
+    if (!given_.config.proxy.users_file) return;
+    auto users = proxy::parse_users(given_.secrets->at(*given_.config.proxy.users_file));
+    for (const std::string& problem : users.problems)
+      log::warn("proxy", fmt::format("{}: {}", *given_.config.proxy.users_file, problem));
+    if (!users_) users_ = std::make_shared<proxy::PasswordUsers>();
+    users_->set(std::move(users));
   }
 
   void warn_of_small_budget() const {
@@ -354,6 +367,7 @@ class Worker {
   NameLookup names_;
   TaskGroup tasks_;
   Given given_;
+  std::shared_ptr<proxy::PasswordUsers> users_;
   std::vector<std::string> endpoint_names_;
   std::map<std::string, std::vector<IpAddress>> endpoints_;  // by name, as last resolved
   std::shared_ptr<const ExitTable> exits_ = std::make_shared<const ExitTable>();

@@ -67,6 +67,17 @@ constexpr std::array rows = {
     ReasonRow{client_limit, "client_limit", 429, "Too Many Tunnels From This Client",
               "http_request_denied", 1,
               "this client's limit of open tunnels is reached (limits.per_client)"},
+    ReasonRow{role_limit, "role_limit", 429, "Too Many Tunnels In This Role", "http_request_denied",
+              1, "the limit of open tunnels of the client's role is reached (limits.tunnels)"},
+    ReasonRow{rate_limit, "rate_limit", 429, "Too Many Requests In This Role",
+              "http_request_denied", 1,
+              "the client's role asks more often than it may (limits.rate)"},
+    ReasonRow{auth_required, "auth_required", 407, "Proxy Authentication Required",
+              "http_request_denied", 0, "this proxy wants a user name and a password"},
+    ReasonRow{auth_failed, "auth_failed", 407, "Proxy Authentication Failed", "http_request_denied",
+              0, "the user name or the password is wrong"},
+    ReasonRow{auth_limit, "auth_limit", 429, "Too Many Wrong Passwords", "http_request_denied", 5,
+              "this client gave too many wrong passwords and has to wait"},
     ReasonRow{source_ports_exhausted, "source_ports_exhausted", 503, "Source Ports Exhausted",
               "connection_limit_reached", 1, "no source port is left for this destination"},
     ReasonRow{overloaded, "overloaded", 503, "Gateway Overloaded", "connection_limit_reached", 1,
@@ -184,6 +195,8 @@ bool is_denial(Reason reason) {
     case Reason::port_not_allowed:
     case Reason::policy_denied:
     case Reason::destination_prohibited:
+    case Reason::auth_failed:
+    case Reason::auth_limit:
       return true;
     default:
       return false;
@@ -216,6 +229,9 @@ std::string render_answer(const Answer& answer) {
       answer.json ? json_body(answer, row, detail) : text_body(answer, row, detail);
   std::string out = fmt::format("HTTP/1.1 {} {}\r\n", row.status, row.phrase);
   out += fmt::format("Proxy-Status: {}\r\n", proxy_status(row, answer.next_hop, detail));
+  // RFC 9110 section 11.7.1: a 407 says how to authenticate.
+  if (row.status == 407)
+    out += "Proxy-Authenticate: Basic realm=\"oceanid\", charset=\"UTF-8\"\r\n";
   if (row.retry_after > 0) out += fmt::format("Retry-After: {}\r\n", row.retry_after);
   if (!answer.request_id.empty()) append_field(out, "X-Request-Id", answer.request_id);
   append_field(out, "Content-Type", answer.json ? "application/json" : "text/plain; charset=utf-8");

@@ -38,6 +38,11 @@ enum class Reason : std::uint8_t {
   no_exit,                  // no exit is usable
   tunnel_limit,
   client_limit,
+  role_limit,     // the role's tunnels
+  rate_limit,     // the role's requests per second
+  auth_required,  // no user and password were given
+  auth_failed,    // they are wrong
+  auth_limit,     // too many wrong ones from this client
   source_ports_exhausted,
   overloaded,  // descriptors or memory
   shutting_down,

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace oceanid::proxy {
 namespace {
 
@@ -21,21 +23,33 @@ bool client_allowed(const Snapshot& snapshot, const IpAddress& client) {
   return contains(snapshot.settings().clients, client);
 }
 
+Refusal refusal_of(const Decision& decision) {
+  return {decision.reason, fmt::format("refused by {}", decision.rule), {}};
+}
+
 std::expected<Admission, Refusal> admit(ServerCore& core, const Snapshot& snapshot,
                                         const Identity& who, const HostPort& destination, Asked how,
                                         Trace& trace) {
   Admission out{snapshot.policy.decide(who, destination, how), {}};
   trace.record.role = out.decision.role;
   trace.record.rule = out.decision.rule;
-  if (!out.decision.allowed) return std::unexpected(Refusal{out.decision.reason, {}, {}});
+  if (!out.decision.allowed) return std::unexpected(refusal_of(out.decision));
+  if (out.decision.reported) trace.record.verdict = "report";
+  const RoleLimits role_limits =
+      out.decision.compiled ? out.decision.compiled->limits : RoleLimits();
+  const auto shed = [&](Reason reason) {
+    core.stats().shed(reason);
+    return std::unexpected(Refusal{reason, {}, {}});
+  };
+  if (!core.ledger().may_ask(out.decision.role, role_limits.rate_per_second))
+    return shed(Reason::rate_limit);
   const SlotLimits limits{
       the_smaller(snapshot.settings().limits.tunnels, snapshot.runtime->budget.tunnels),
       snapshot.settings().limits.per_client};
   auto slot = core.ledger().take({}, who.source, limits);
-  if (!slot) {
-    core.stats().shed(slot.error());
-    return std::unexpected(Refusal{slot.error(), {}, {}});
-  }
+  if (!slot) return shed(slot.error());
+  if (auto joined = core.ledger().join_role(*slot, out.decision.role, role_limits); !joined)
+    return shed(joined.error());
   out.slot = std::move(*slot);
   core.admitted(trace);
   return out;

@@ -18,6 +18,9 @@ std::expected<Admission, Refusal> admit(ServerCore& core, const Snapshot& snapsh
                                         const Identity& who, const HostPort& destination, Asked how,
                                         Trace& trace);
 
+// The words for a refused request: what decided it.
+Refusal refusal_of(const Decision& decision);
+
 // Whether that address may use the listeners at all.
 bool client_allowed(const Snapshot& snapshot, const IpAddress& client);
 

@@ -18,6 +18,10 @@ class Authenticator {
   virtual ~Authenticator() = default;
   // The user's name as policy knows it; none: the password does not prove it.
   virtual awaitable<std::optional<std::string>> verify(std::string user, std::string password) = 0;
+  // Proven a short while ago: known without work.
+  virtual bool is_remembered(const std::string& /*user*/, const std::string& /*password*/) {
+    return false;
+  }
 };
 
 }  // namespace oceanid::proxy

@@ -3,6 +3,7 @@
 #include "proxy/core/request_head.hpp"
 #include "proxy/core/target.hpp"
 #include "proxy/edge/admission.hpp"
+#include "proxy/edge/credentials.hpp"
 #include "proxy/edge/upstream.hpp"
 
 #include <algorithm>
@@ -44,6 +45,7 @@ class HttpSession {
     else
       refusal = co_await read_head();
     if (!refusal) refusal = check_request();
+    if (!refusal) refusal = co_await identify();
     if (!refusal) refusal = enter();
     if (!refusal) refusal = co_await connect();
     if (refusal) co_await refuse(std::move(*refusal));
@@ -103,6 +105,15 @@ class HttpSession {
     return std::nullopt;
   }
 
+  awaitable<std::optional<Refusal>> identify() {
+    const std::string* field = head_.find("proxy-authorization");
+    auto user = co_await authenticate(core_, snapshot_, who_,
+                                      field == nullptr ? std::nullopt : std::optional(*field));
+    if (!user) co_return std::move(user.error());
+    who_.user = std::move(*user);
+    co_return std::nullopt;
+  }
+
   std::optional<Refusal> enter() {
     auto admission = admit(core_, *snapshot_, who_, target_, Asked::tunnel, trace_);
     if (!admission) return std::move(admission.error());
@@ -114,6 +125,7 @@ class HttpSession {
     UpstreamRequest request;
     request.destination = target_;
     request.exit = admission_.decision.exit;
+    request.policy = admission_.decision;
     request.deadline = SteadyClock::now() + snapshot_->runtime->proxy->timeouts.connect;
     auto upstream = co_await open_upstream(core_, std::move(request), trace_);
     if (!upstream) {

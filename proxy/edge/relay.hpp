@@ -13,6 +13,7 @@
 //   was delivered as far as the kernel still had it.
 // - Small traffic is copied through the loop's scratch buffer; a flow that fills it turns to
 //   splice(2) through a borrowed pipe and back when it slows down.
+// - With a limit the flows copy only, as much as the limit's owner lets through.
 // - Work per wake-up is bounded, so that one fast tunnel cannot starve the others.
 //
 // One thread. `done` is called once, from the event loop, after both sockets are closed; the relay
@@ -20,6 +21,7 @@
 
 #include "proxy/edge/relay_pool.hpp"
 #include "proxy/edge/socket_linux.hpp"
+#include "proxy/edge/throttle.hpp"
 
 #include <array>
 #include <chrono>
@@ -29,6 +31,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace oceanid::proxy {
 
@@ -49,6 +52,9 @@ class Relay {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
+  // Before start(); shared with other tunnels, null: no limit.
+  void limit(std::shared_ptr<Throttle> throttle) { throttle_ = std::move(throttle); }
+
   // `early`: what the client sent behind its request, for the server (counted). `greeting`: our own
   // words to the client before the server's (not counted).
   void start(std::string early, std::string greeting);
@@ -66,7 +72,7 @@ class Relay {
  private:
   static constexpr std::size_t up = 0;    // flow 0 reads from leg 0, the client
   static constexpr std::size_t down = 1;  // flow 1 reads from leg 1, the server
-  enum class Step : std::uint8_t { go_on, wait_read, wait_write, stopped };
+  enum class Step : std::uint8_t { go_on, wait_read, wait_write, wait_budget, stopped };
 
   // Bytes read and not yet sent; exists only while the receiver is slower than the sender.
   struct Held {
@@ -83,9 +89,10 @@ class Relay {
     bool slowing = false;  // the last splice was a small one
     bool reading = false;  // a wait is pending, here and below
     bool writing = false;
-    bool at_end = false;    // FIN received
-    bool finished = false;  // FIN passed on
-    bool broken = false;    // the receiver is gone
+    bool at_end = false;           // FIN received
+    bool finished = false;         // FIN passed on
+    bool broken = false;           // the receiver is gone
+    std::unique_ptr<Timer> pause;  // until the limit lets more through; only with a limit
   };
 
   int from(std::size_t i) { return legs_[i].native_handle(); }
@@ -98,12 +105,15 @@ class Relay {
   Step fill(std::size_t i);
   Step fill_by_copy(std::size_t i);
   Step fill_by_splice(std::size_t i);
+  Step fill_by_budget(std::size_t i);
+  Step hand_over(std::size_t i, std::string_view bytes);
   Step on_read_end(std::size_t i, ssize_t result);
   Step on_send_error(std::size_t i);
   void count(std::size_t i, std::size_t bytes);
   void pass_end_on(std::size_t i);
   void wait_read(std::size_t i);
   void wait_write(std::size_t i);
+  void wait_budget(std::size_t i);
   void watch_for_reset(std::size_t i);
   void arm_timer();
   void on_timer();
@@ -119,6 +129,7 @@ class Relay {
   RelayTimeouts timeouts_;
   SteadyClock::time_point last_activity_;
   std::optional<SteadyClock::time_point> first_byte_;
+  std::shared_ptr<Throttle> throttle_;
   Done done_;
   std::uint32_t pending_ = 0;  // handlers that the loop still holds
   ClosedBy closed_by_ = ClosedBy::proxy;

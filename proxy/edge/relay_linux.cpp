@@ -66,6 +66,7 @@ void Relay::begin(std::size_t i) {
       return wait_write(i);
     case Step::go_on:
     case Step::wait_read:
+    case Step::wait_budget:
       return wait_read(i);
     case Step::stopped:
       return;
@@ -99,6 +100,8 @@ void Relay::pump(std::size_t i) {
         return wait_read(i);
       case Step::wait_write:
         return wait_write(i);
+      case Step::wait_budget:
+        return wait_budget(i);
       case Step::stopped:
         return;
     }
@@ -144,6 +147,7 @@ Relay::Step Relay::flush_pipe(std::size_t i) {
 
 Relay::Step Relay::fill(std::size_t i) {
   Flow& flow = flows_[i];
+  if (throttle_) return fill_by_budget(i);
   if (flow.splicing && !flow.pipe) {
     auto pipe = pool_.borrow_pipe();
     if (pipe)
@@ -168,16 +172,33 @@ Relay::Step Relay::fill_by_copy(std::size_t i) {
     flow.slowing = false;
     flow.streak = 0;
   }
-  const ssize_t sent = send_some(to(i), bytes);
-  if (sent < 0 && sent != -EAGAIN) return on_send_error(i);
-  const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
-  if (done < bytes.size()) {
-    flow.held = std::make_unique<Held>(std::string(bytes.substr(done)));
-    return Step::wait_write;
-  }
+  const Step step = hand_over(i, bytes);
+  if (step != Step::go_on) return step;
   // A short read has emptied the socket: waiting costs less than being told EAGAIN. If more came
   // meanwhile, the wait ends at once (it re-arms the edge).
   return bytes.size() < scratch.size() ? Step::wait_read : Step::go_on;
+}
+
+// To the receiver what it takes; the rest is held.
+Relay::Step Relay::hand_over(std::size_t i, std::string_view bytes) {
+  const ssize_t sent = send_some(to(i), bytes);
+  if (sent < 0 && sent != -EAGAIN) return on_send_error(i);
+  const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
+  if (done == bytes.size()) return Step::go_on;
+  flows_[i].held = std::make_unique<Held>(std::string(bytes.substr(done)));
+  return Step::wait_write;
+}
+
+Relay::Step Relay::fill_by_budget(std::size_t i) {
+  const auto scratch = pool_.scratch();
+  const std::size_t may = throttle_->take(scratch.size());
+  if (may == 0) return Step::wait_budget;
+  const ssize_t got = recv_some(from(i), scratch.data(), may);
+  const auto used = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+  if (used < may) throttle_->give_back(may - used);
+  if (got <= 0) return on_read_end(i, got);
+  count(i, used);
+  return hand_over(i, std::string_view(scratch.data(), used));
 }
 
 Relay::Step Relay::fill_by_splice(std::size_t i) {
@@ -230,7 +251,8 @@ Relay::Step Relay::on_send_error(std::size_t i) {
     if (!other.at_end || other.finished) end();
     return Step::stopped;
   }
-  if (!other.reading && !other.writing) wait_read(1 - i);
+  const bool paused = other.pause && other.pause->expiry() > SteadyClock::now();
+  if (!other.reading && !other.writing && !paused) wait_read(1 - i);
   return Step::stopped;
 }
 
@@ -277,6 +299,20 @@ void Relay::wait_write(std::size_t i) {
   legs_[1 - i].async_wait(Descriptor::wait_write, [this, i](error_code) {
     flows_[i].writing = false;
     if (!ended_ && !flows_[i].broken) {
+      last_activity_ = SteadyClock::now();
+      pump(i);
+    }
+    leave();
+  });
+}
+
+void Relay::wait_budget(std::size_t i) {
+  auto& pause = flows_[i].pause;
+  if (!pause) pause = std::make_unique<Timer>(legs_[0].get_executor());
+  pause->expires_after(throttle_->wait());
+  ++pending_;
+  pause->async_wait([this, i](error_code ec) {
+    if (!ended_ && !ec && !flows_[i].broken) {
       last_activity_ = SteadyClock::now();
       pump(i);
     }
@@ -337,6 +373,7 @@ void Relay::end() {
   for (Flow& flow : flows_) {
     flow.held.reset();
     release_pipe(flow);
+    if (flow.pause) flow.pause->cancel();
   }
   error_code ignored;
   for (Descriptor& leg : legs_)

@@ -162,6 +162,7 @@ void ServerCore::open_tunnel(Trace trace, Opening opening) {
                                     RelayTimeouts{timeouts.idle, timeouts.fin}, std::move(done));
   if (wire) wire->relay = &(*place)->relay;
   (*place)->wire = std::move(wire);
+  (*place)->relay.limit((*place)->slot.throttle());
   (*place)->relay.start(std::move(early), std::move(greeting));
 }
 

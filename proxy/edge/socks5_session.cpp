@@ -2,6 +2,7 @@
 
 #include "proxy/core/socks5.hpp"
 #include "proxy/edge/admission.hpp"
+#include "proxy/edge/credentials.hpp"
 #include "proxy/edge/intake.hpp"
 #include "proxy/edge/upstream.hpp"
 
@@ -94,11 +95,11 @@ class Socks5Session {
     Socks5Credentials given;
     if (auto refusal = co_await read_message(intake, read_socks5_credentials, given))
       co_return refusal;
-    const auto users = snapshot_->runtime->users;  // lives on beside a reload
-    auto user = co_await users->verify(std::move(given.user), std::move(given.password));
+    auto user = co_await check_password(core_, snapshot_, who_.source,
+                                        {std::move(given.user), std::move(given.password)});
     if (!user) {
       reply_ = socks5_credentials_answer(false);
-      co_return Refusal{Reason::handshake_failed, {}, {}};
+      co_return std::move(user.error());
     }
     who_.user = std::move(*user);
     co_return say(socks5_credentials_answer(true));
@@ -132,6 +133,7 @@ class Socks5Session {
     UpstreamRequest request;
     request.destination = target_;
     request.exit = admission_.decision.exit;
+    request.policy = admission_.decision;
     request.deadline = SteadyClock::now() + snapshot_->settings().timeouts.connect;
     auto upstream = co_await open_upstream(core_, std::move(request), trace_);
     if (!upstream) {

@@ -108,6 +108,7 @@ class TransparentSession {
     UpstreamRequest request;
     request.destination = {original_.address.to_string(), original_.port};
     request.exit = admission_.decision.exit;
+    request.policy = admission_.decision;
     request.deadline = SteadyClock::now() + snapshot_->settings().timeouts.connect;
     auto upstream = co_await open_upstream(core_, std::move(request), trace_);
     if (upstream && comparison && !comparison->ended)

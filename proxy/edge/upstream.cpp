@@ -53,8 +53,18 @@ std::expected<std::vector<SocketAddress>, Refusal> judge(ServerCore& core,
   const auto snapshot = core.snapshot();
   std::vector<SocketAddress> out;
   std::optional<GuardVerdict> denied;
+  std::optional<AddressVerdict> refused;
   for (const IpAddress& address : addresses) {
     const SocketAddress target{address, request.destination.port};
+    if (request.policy) {
+      auto said = request.policy->judge_address(address);
+      if (said.reported) trace.record.verdict = "report";
+      if (!said.rule.empty()) trace.record.rule = said.rule;
+      if (!said.allowed) {
+        if (!refused) refused = std::move(said);
+        continue;
+      }
+    }
     if (!request.guarded) {
       out.push_back(target);
       continue;
@@ -71,6 +81,10 @@ std::expected<std::vector<SocketAddress>, Refusal> judge(ServerCore& core,
     trace.record.verdict = "deny";
     return failed(Reason::destination_prohibited,
                   fmt::format("the destination's address is prohibited: {}", denied->rule));
+  }
+  if (out.empty() && refused) {
+    trace.record.rule = refused->rule;
+    return failed(refused->reason, fmt::format("refused by {}", refused->rule));
   }
   return out;
 }

@@ -13,6 +13,7 @@ namespace oceanid::proxy {
 struct UpstreamRequest {
   HostPort destination;
   std::optional<std::string> exit;  // pinned
+  std::optional<Decision> policy;   // judges each address too; none: the operator's own word
   bool guarded = true;              // forwards are the operator's own word: not judged
   SteadyClock::time_point deadline;
 };
