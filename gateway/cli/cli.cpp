@@ -21,10 +21,7 @@ struct Later {
   const char* what;
 };
 constexpr Later later_commands[] = {
-    {"explain", "the matched rule, addresses and exit for a destination"},
     {"confirm", "keep a probationary change"},
-    {"import", "import another proxy's access list"},
-    {"policy", "suggest an access list from what was reached"},
     {"mtu", "path MTU to a host or peer, layer by layer"},
     {"drill", "break the current exit on purpose and measure"},
     {"bench", "measure throughput, latency and failover"},
@@ -95,6 +92,45 @@ void add_connections(Built& built) {
   });
 }
 
+void add_policy(Built& built) {
+  auto& options = built.options;
+  auto* explained =
+      add(built, "explain", "what would happen to a request, and why", explain_destination);
+  add_file_option(*explained, options);
+  add_socket_option(*explained, options);
+  explained->add_option("destination", options.explain.destination)
+      ->required()
+      ->option_text("HOST:PORT");
+  explained->add_option("--from", options.explain.from, "the client's address (127.0.0.1)")
+      ->option_text("ADDRESS");
+  explained->add_option("--user", options.explain.user, "the authenticated user")
+      ->option_text("NAME");
+  explained
+      ->add_option("--certificate", options.explain.certificates,
+                   "names in the client's certificate")
+      ->option_text("NAME");
+  explained->add_flag("--json", options.json, "machine-readable");
+
+  auto* policy = built.app.add_subcommand("policy", "work on the access lists: suggest ROLE");
+  policy->require_subcommand(1);
+  auto* suggest = policy->add_subcommand(
+      "suggest", "the smallest allow list for what a role in report mode has reached");
+  add_file_option(*suggest, options);
+  add_socket_option(*suggest, options);
+  suggest->add_option("role", options.role, "its name, or default")
+      ->required()
+      ->option_text("ROLE");
+  suggest->add_flag("--json", options.json, "machine-readable");
+  suggest->callback([&built] { built.exit_code = suggest_policy(built.options); });
+
+  auto* import = built.app.add_subcommand("import", "another proxy's access list: smokescreen");
+  import->require_subcommand(1);
+  auto* smokescreen =
+      import->add_subcommand("smokescreen", "print a smokescreen ACL file as our policy");
+  smokescreen->add_option("file", options.import_file)->required()->option_text("FILE");
+  smokescreen->callback([&built] { built.exit_code = import_smokescreen(built.options); });
+}
+
 void add_commands(Built& built) {
   auto& options = built.options;
   auto* run =
@@ -116,6 +152,7 @@ void add_commands(Built& built) {
   auto* reload = add(built, "reload", "apply the configuration file again", reload_gateway);
   add_file_option(*reload, options);
   add_socket_option(*reload, options);
+  reload->add_flag("--cut", options.cut, "end open tunnels that the new policy forbids");
   auto* drain = add(built, "drain", "stop accepting, finish what runs, exit", drain_gateway);
   add_file_option(*drain, options);
   add_socket_option(*drain, options);
@@ -133,6 +170,7 @@ void add_commands(Built& built) {
   env->add_option("--proxy", options.proxy_url, "address of the proxy as pods reach it")
       ->option_text("URL");
   add_connections(built);
+  add_policy(built);
   add_keys(built);
   for (const auto& later : later_commands) {
     auto* sub = built.app.add_subcommand(

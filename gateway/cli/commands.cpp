@@ -23,8 +23,9 @@ namespace {
 using namespace std::chrono_literals;
 
 // A command whose answer is one sentence.
-int tell(const Options& options, const std::string& command, std::chrono::milliseconds patience) {
-  const auto answer = ask(options, command, patience);
+int tell(const Options& options, const std::string& command, std::chrono::milliseconds patience,
+         boost::json::value arguments = nullptr) {
+  const auto answer = ask(options, command, patience, std::move(arguments));
   if (!answer) return complain(answer.error());
   fmt::print("{}\n", answer->is_string() ? answer->get_string().c_str() : "done");
   return exit_ok;
@@ -78,7 +79,7 @@ int show_status(const Options& options) {
 }
 
 int reload_gateway(const Options& options) {
-  return tell(options, "reload", 60s);
+  return tell(options, "reload", 60s, boost::json::value(options.cut));
 }
 
 int drain_gateway(const Options& options) {

@@ -2,6 +2,7 @@
 // One function per command; each returns the exit code and prints for a human, or JSON on request.
 
 #include "gateway/config/config.hpp"
+#include "proxy/core/explanation.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -37,7 +38,11 @@ struct Options {
   bool shell = false;
   bool from_stdin = false;
   bool no_wait = false;
+  bool cut = false;
   ConnectionOptions connections;
+  proxy::ExplainQuery explain;
+  std::string role;
+  std::string import_file;
 };
 
 const char* version();
@@ -50,6 +55,9 @@ int reload_gateway(const Options& options);
 int drain_gateway(const Options& options);
 int list_connections(const Options& options);
 int kill_connection(const Options& options);
+int explain_destination(const Options& options);
+int suggest_policy(const Options& options);
+int import_smokescreen(const Options& options);
 int install_guard(const Options& options);
 int take_down(const Options& options);
 int print_env(const Options& options);

@@ -8,8 +8,8 @@
 namespace oceanid::proxy {
 
 BOOST_DESCRIBE_STRUCT(ConnectionView, (),
-                      (id, source, role, method, forward, host, port, address, exit, age_seconds,
-                       idle_seconds, bytes_up, bytes_down))
+                      (id, source, role, method, forward, host, port, address, exit, rule,
+                       age_seconds, idle_seconds, bytes_up, bytes_down))
 BOOST_DESCRIBE_STRUCT(ConnectionFilter, (), (sources, host, role, exit, forward, limit))
 BOOST_DESCRIBE_STRUCT(ConnectionList, (), (open, matching, connections))
 

@@ -2,6 +2,7 @@
 
 #include "gateway/admin/handlers.hpp"
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/ipc/connections.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/run.hpp"
 #include "gateway/process/secret_files.hpp"
@@ -153,7 +154,7 @@ awaitable<void> Netd::signals() {
 }
 
 // Answered by the worker, passed on by us: it holds the tunnels and the names.
-constexpr std::string_view worker_commands[] = {"connections", "kill"};
+constexpr std::string_view worker_commands[] = {"connections", "kill", "explain", "suggest"};
 
 awaitable<Result<boost::json::value>> Netd::command(std::string name,
                                                     boost::json::value arguments) {
@@ -176,7 +177,8 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
   if (name == "reload") {
     auto done = co_await reload();
     if (!done) co_return std::unexpected(std::move(done.error()));
-    co_return boost::json::value(*done);
+    const auto* cut = arguments.if_bool();
+    co_return boost::json::value(*done + co_await forbidden_now(cut != nullptr && *cut));
   }
   co_return fail(
       Errc::invalid_argument,
@@ -207,6 +209,28 @@ awaitable<Result<boost::json::value>> Netd::down() {
   }
   tasks_.spawn("shutdown", shut_down("asked to take everything down"));
   co_return boost::json::value(*removed);
+}
+
+// The tunnels that the configuration now in force would not open, in lines for the operator.
+awaitable<std::string> Netd::forbidden_now(bool cut) {
+  constexpr std::size_t most_shown = 50;
+  const auto answer = co_await worker_.ask("forbidden", boost::json::value(cut));
+  if (!answer) co_return std::string();
+  const auto list = ipc::decode<proxy::ConnectionList>(*answer, "forbidden");
+  if (!list || list->matching == 0) co_return std::string();
+  std::string out =
+      fmt::format("\n{} of {} open tunnels are forbidden now{}:", list->matching, list->open,
+                  cut ? " and have been reset" : " and go on (reload --cut ends them)");
+  const auto shown = std::min(list->connections.size(), most_shown);
+  for (std::size_t i = 0; i < shown; ++i) {
+    const auto& one = list->connections[i];
+    out += fmt::format("\n  {}  {} -> {}  by {}", one.id, one.source,
+                       HostPort{one.host, one.port}.to_string(), one.rule);
+  }
+  if (list->matching > shown) out += fmt::format("\n  … and {} more", list->matching - shown);
+  journal_.add("gateway", fmt::format("{} open tunnels are forbidden by the new configuration{}",
+                                      list->matching, cut ? "; reset" : ""));
+  co_return out;
 }
 
 awaitable<Result<std::string>> Netd::reload() {

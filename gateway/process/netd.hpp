@@ -41,6 +41,7 @@ class Netd {
   awaitable<void> signals();
   awaitable<void> tick();
   awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
+  awaitable<std::string> forbidden_now(bool cut);
   awaitable<Result<std::string>> reload();
   awaitable<void> reload_on_signal();
   awaitable<Result<void>> begin_change();

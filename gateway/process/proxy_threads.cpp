@@ -3,6 +3,7 @@
 #include "gateway/base/runtime/log.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -14,6 +15,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 constexpr auto beat_interval = 500ms;
 constexpr auto beat_patience = 5s;
+constexpr auto explain_patience = 15s;
 
 }  // namespace
 
@@ -88,6 +90,31 @@ awaitable<void> ProxyThreads::drain(std::chrono::milliseconds patience) {
     auto [ec] = co_await all_done.async_wait(as_result);
     static_cast<void>(ec);  // cancelled by the last loop
   }
+}
+
+awaitable<Result<proxy::Explanation>> ProxyThreads::explain(proxy::ExplainQuery query) {
+  struct Waiting {
+    explicit Waiting(const asio::any_io_executor& here) : answered(here) {}
+    asio::steady_timer answered;
+    std::optional<Result<proxy::Explanation>> answer;
+  };
+  const auto here = co_await asio::this_coro::executor;
+  const auto waiting = std::make_shared<Waiting>(here);  // the answer may come after our patience
+  auto done = [waiting, here](Result<proxy::Explanation> answer) {
+    asio::post(here, [waiting, answer = std::move(answer)]() mutable {
+      waiting->answer = std::move(answer);
+      waiting->answered.cancel();
+    });
+  };
+  auto& loop = *loops_.front();
+  waiting->answered.expires_after(explain_patience);
+  asio::post(loop.io, [server = loop.server.get(), query = std::move(query),
+                       done = std::move(done)]() mutable {
+    server->explain(std::move(query), std::move(done));
+  });
+  static_cast<void>(co_await waiting->answered.async_wait(as_result));
+  if (!waiting->answer) co_return fail(Errc::timeout, "the name servers did not answer in time");
+  co_return std::move(*waiting->answer);
 }
 
 proxy::StatsSnapshot ProxyThreads::snapshot() const {

@@ -50,6 +50,8 @@ class ProxyThreads {
       static_cast<void>(co_await all_done.async_wait(as_result));  // cancelled by the last one
     co_return answers;
   }
+  // By the first loop: all have the same configuration, and a resolver each.
+  awaitable<Result<proxy::Explanation>> explain(proxy::ExplainQuery query);
   bool all_beat() const;  // every loop turned within the last few seconds
 
  private:

@@ -19,6 +19,7 @@ struct ConnectionView {
   std::uint16_t port = 0;
   std::string address;  // dialled
   std::string exit;
+  std::string rule;  // what let it in; in a list of forbidden ones, what forbids it now
   double age_seconds = 0;
   double idle_seconds = 0;
   std::uint64_t bytes_up = 0;

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
+
+#include <idn2.h>
 
 namespace oceanid::proxy {
 namespace {
@@ -85,12 +88,32 @@ Result<std::string> canonical_v6(std::string_view bracketed) {
   return unmapped(*address).to_string();
 }
 
+bool is_ascii(char c) {
+  return static_cast<unsigned char>(c) < 0x80;
+}
+
+// UTS #46, non-transitional (sharp s stays itself), as browsers and curl do.
+Result<std::string> to_ascii(std::string_view name) {
+  if (name.size() > 1024 || name.contains('\0'))
+    return refuse("the international name is too long");
+  char* out = nullptr;
+  const int status =
+      ::idn2_to_ascii_8z(std::string(name).c_str(), &out, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
+  const std::unique_ptr<char, decltype(&::idn2_free)> owner(out, ::idn2_free);
+  if (status != IDN2_OK || out == nullptr) return refuse("the international name is not valid");
+  std::string ascii(out);
+  if (!std::ranges::all_of(ascii, is_ascii)) return refuse("the international name is not valid");
+  return ascii;
+}
+
 // What people paste by mistake, told apart so that the message helps.
 std::string_view fault_of_shape(std::string_view authority) {
   if (authority.empty()) return "the destination is empty: CONNECT needs HOST:PORT";
   if (authority.find('\0') != std::string_view::npos) return "the destination holds a NUL byte";
   if (authority.find("://") != std::string_view::npos)
     return "CONNECT needs HOST:PORT, not a URL with a scheme";
+  if (!std::ranges::all_of(authority, is_ascii))
+    return "the destination holds bytes beyond ASCII: international names come as Punycode";
   if (authority.find('@') != std::string_view::npos)
     return "CONNECT needs HOST:PORT without user or password";
   if (authority.find_first_of("/?#\\") != std::string_view::npos)
@@ -132,6 +155,11 @@ std::optional<IpAddress> parse_loose_v4(std::string_view text) {
 }
 
 Result<std::string> canonical_host(std::string_view host) {
+  if (!std::ranges::all_of(host, is_ascii)) {
+    const auto ascii = to_ascii(host);
+    if (!ascii) return std::unexpected(ascii.error());
+    return canonical_host(*ascii);  // a fullwidth 127.0.0.1 is one now
+  }
   if (host.starts_with('[')) return canonical_v6(host);
   if (host.find(':') != std::string_view::npos) return refuse("an IPv6 address needs brackets");
   if (host.ends_with('.')) host.remove_suffix(1);  // the root's dot: the same name

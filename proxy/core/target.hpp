@@ -18,7 +18,8 @@ namespace oceanid::proxy {
 //     spellings of IPv4 that inet_aton reads, 127.1 or 0x7f000001, become dotted decimals), or
 //   - a lower-case name without its trailing dot; labels of letters, digits, '-' and '_', 63 bytes
 //   each,
-//     253 in all; international names come as Punycode.
+//     253 in all; international names become
+//     Punycode (UTS #46, non-transitional; in an authority they must be that already).
 // Errors: Errc::protocol with one sentence that never repeats the client's text.
 Result<HostPort> parse_authority(std::string_view authority);
 

@@ -51,6 +51,8 @@ std::expected<Admission, Refusal> admit(ServerCore& core, const Snapshot& snapsh
   if (auto joined = core.ledger().join_role(*slot, out.decision.role, role_limits); !joined)
     return shed(joined.error());
   out.slot = std::move(*slot);
+  const bool inventory = out.decision.compiled && out.decision.compiled->inventory;
+  trace.asking = std::make_shared<const Asking>(Asking{who, destination, how, inventory});
   core.admitted(trace);
   return out;
 }

@@ -1,5 +1,6 @@
 #include "proxy/edge/server.hpp"
 
+#include "proxy/edge/explain.hpp"
 #include "proxy/edge/listener.hpp"
 #include "proxy/edge/server_core.hpp"
 
@@ -64,6 +65,18 @@ ConnectionList Server::connections(const ConnectionFilter& filter) const {
 
 bool Server::end_tunnel(const std::string& id) {
   return core_->end_tunnel(id);
+}
+
+ConnectionList Server::forbidden(bool cut) {
+  return core_->forbidden(cut);
+}
+
+RoleInventory Server::inventory_of(const std::string& role) const {
+  return core_->inventory_of(role);
+}
+
+void Server::explain(ExplainQuery query, std::function<void(Result<Explanation>)> done) {
+  core_->tasks().spawn("explain", proxy::explain(*core_, std::move(query), std::move(done)));
 }
 
 StatsSnapshot Server::snapshot() const {

@@ -6,12 +6,15 @@
 // Destroy only after drain() has ended, or after the loop has been stopped with no session open.
 
 #include "proxy/core/connection_view.hpp"
+#include "proxy/core/explanation.hpp"
+#include "proxy/core/inventory.hpp"
 #include "proxy/core/stats.hpp"
 #include "proxy/edge/runtime.hpp"
 #include "proxy/edge/socket_linux.hpp"
 #include "proxy/edge/tunnel_ledger.hpp"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +49,11 @@ class Server {
   ConnectionList connections(const ConnectionFilter& filter) const;
   // Resets both ends of the tunnel of that request; false: this loop has none.
   bool end_tunnel(const std::string& id);
+  // Tunnels that the configuration in force would not open any more; `cut` resets them.
+  ConnectionList forbidden(bool cut);
+  RoleInventory inventory_of(const std::string& role) const;
+  // `done` is called on the loop, once; never when the server drains meanwhile.
+  void explain(ExplainQuery query, std::function<void(Result<Explanation>)> done);
 
  private:
   std::unique_ptr<ServerCore> core_;

@@ -137,6 +137,7 @@ void ServerCore::admitted(Trace& trace) const {
 void ServerCore::finish(Trace& trace, Reason reason) {
   AccessRecord& record = trace.record;
   record.duration = since(trace.started);
+  if (reason == Reason::ok) note_reached(trace);
   if (reason != Reason::ok) record.error = to_string(reason);
   if (is_denial(reason)) record.verdict = "deny";
   if (record.closed_by.empty()) record.closed_by = "proxy";
@@ -153,6 +154,7 @@ void ServerCore::write_record(const AccessRecord& record, log::Level level) cons
 void ServerCore::open_tunnel(Trace trace, Opening opening) {
   const auto& timeouts = snapshot_->runtime->proxy->timeouts;
   stats_.tunnel_opened(trace.forward);
+  note_reached(trace);
   auto early = std::move(opening.early);
   auto greeting = std::move(opening.greeting);
   auto wire = wires_.find(opening.client.native_handle());
@@ -206,6 +208,7 @@ ConnectionView ServerCore::view_of(const Tunnel& tunnel) {
   out.port = record.port;
   out.address = record.address;
   out.exit = record.exit;
+  out.rule = record.rule;
   out.age_seconds = seconds(tunnel.trace.started);
   out.idle_seconds = seconds(tunnel.relay.last_activity());
   out.bytes_up = tunnel.relay.bytes_up();

@@ -7,6 +7,7 @@
 #include "proxy/core/access_record.hpp"
 #include "proxy/core/connection_view.hpp"
 #include "proxy/core/guard.hpp"
+#include "proxy/core/inventory.hpp"
 #include "proxy/core/lobby.hpp"
 #include "proxy/core/policy.hpp"
 #include "proxy/edge/client_wire.hpp"
@@ -45,11 +46,21 @@ struct Snapshot {
   Policy policy;
 };
 
+// What was asked, kept so that another policy can be asked the same.
+struct Asking {
+  Identity who;
+  HostPort destination;
+  Asked how = Asked::tunnel;
+  bool inventory = false;  // its role collects what it reaches
+};
+
 // A request or a forwarded connection from its first byte to its record.
 struct Trace {
   AccessRecord record;
   SteadyClock::time_point started = SteadyClock::now();
-  std::string forward;  // the forward's name; empty: the proxy's
+  std::string forward;                   // the forward's name; empty: the proxy's
+  std::shared_ptr<const Asking> asking;  // null: not admitted, or a forward
+  bool noted = false;                    // in the inventory
 };
 
 class Listener;
@@ -98,6 +109,10 @@ class ServerCore {
   void cut_all(ClosedBy why);
   ConnectionList connections(const ConnectionFilter& filter) const;
   bool end_tunnel(const std::string& id);
+  // The tunnels that today's configuration would not open, with the rule that forbids each; `cut`
+  // resets them.
+  ConnectionList forbidden(bool cut);
+  RoleInventory inventory_of(const std::string& role) const { return inventory_.of(role); }
 
   StatsSnapshot statistics() const;  // any thread
 
@@ -120,6 +135,8 @@ class ServerCore {
   using TunnelPlace = std::list<std::unique_ptr<Tunnel>>::iterator;
   void on_tunnel_end(TunnelPlace place);
   void write_record(const AccessRecord& record, log::Level level) const;
+  std::string forbidden_by(const Tunnel& tunnel) const;  // empty: nothing forbids it
+  void note_reached(Trace& trace);
   static ConnectionView view_of(const Tunnel& tunnel);
 
   asio::io_context& io_;
@@ -130,6 +147,7 @@ class ServerCore {
   StatsBook stats_;
   TlsContexts tls_;
   ClientWires wires_;
+  Inventory inventory_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device
   std::list<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::shared_ptr<Listener>> listeners_;  // shared with their accept loops

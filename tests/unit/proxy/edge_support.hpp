@@ -73,6 +73,7 @@ class Gateway {
   std::uint16_t port() const { return port_; }
   std::uint16_t forward_port(std::size_t i) const { return forward_ports_.at(i); }
   Peer client(const std::string& from = "127.0.0.1") { return Peer::connect(port_, from); }
+  Server& server() { return *server_; }  // on the loop only: run_inside()
   StatsSnapshot stats() const { return server_->snapshot(); }
   void apply(const std::function<void(Runtime&, ProxySettings&)>& change);
   void drain(std::chrono::milliseconds patience);

@@ -119,7 +119,7 @@ TEST(Authority, IsRefusedWithAReason) {
       {"exam%70le.com:443", bytes},
       {"b\xc3\xbc"
        "cher.example:443",
-       bytes},
+       "the destination holds bytes beyond ASCII: international names come as Punycode"},
       {"example.com,other.com:443", bytes},
       {"\"example.com\":443", bytes},
       {label63 + "a.example:443", "a label of the host name is longer than 63 bytes"},
@@ -227,6 +227,27 @@ TEST(LooseV4, AgreesWithInetAton) {
     }
   }
   EXPECT_GT(read, 500);
+}
+
+TEST(InternationalName, BecomesPunycodeAsBrowsersHaveIt) {
+  EXPECT_EQ(canonical_host("b\xc3\xbc"
+                           "cher.example"),
+            "xn--bcher-kva.example");
+  EXPECT_EQ(canonical_host("B\xc3\x9c"
+                           "CHER.example."),
+            "xn--bcher-kva.example");
+  EXPECT_EQ(canonical_host("stra\xc3\x9f"
+                           "e.example"),
+            "xn--strae-oqa.example");  // non-transitional: not strasse
+  // Fullwidth digits and the ideographic dot are another spelling of an address.
+  EXPECT_EQ(canonical_host("\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97\xe3\x80\x82"
+                           "0.0.1"),
+            "127.0.0.1");
+  EXPECT_FALSE(canonical_host("a\xff.example"));
+  EXPECT_FALSE(canonical_host("\xe2\x80\x8d.example"));
+  EXPECT_FALSE(
+      parse_authority("b\xc3\xbc"
+                      "cher.example:443"));
 }
 
 TEST(HostField, IsAHostWithOrWithoutAPort) {
