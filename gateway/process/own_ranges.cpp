@@ -1,5 +1,7 @@
 #include "gateway/process/own_ranges.hpp"
 
+#include <utility>
+
 namespace oceanid::process {
 
 using proxy::NamedPrefix;
@@ -13,6 +15,18 @@ std::vector<NamedPrefix> own_ranges(const Config& config,
     out.push_back({Prefix::host(address), OwnKind::node, "an address of this node"});
   for (const auto& address : endpoint_addresses)
     out.push_back({Prefix::host(address), OwnKind::node, "the endpoint of a peer"});
+  // Loopback is shut by the table; who opens it by guard.allow means the programs beside us.
+  const auto listener = [&](const SocketAddress& bind, std::string what) {
+    const bool loopback = Prefix::parse("127.0.0.0/8").value().contains(bind.address) ||
+                          bind.address == IpAddress::parse("::1").value();
+    if (!bind.address.is_unspecified() && !loopback)
+      out.push_back({Prefix::host(bind.address), OwnKind::listener, std::move(what)});
+  };
+  listener(config.admin_bind, "admin.bind");
+  for (const auto& one : config.proxy.listeners)
+    listener(one.bind, "a listener");
+  for (const auto& one : config.forwards)
+    listener(one.bind, "the forward " + one.name);
   if (config.serve_exit)
     for (const auto& address : config.serve_exit->addresses)
       out.push_back({Prefix::host(address), OwnKind::node, "serve_exit.address"});
