@@ -69,7 +69,8 @@ TEST(Answer, EscapesHostileText) {
                                             .next_hop = hostile,
                                             .node = {},
                                             .json = json});
-    EXPECT_NE(text.find("details=\"a\\\"b\\\\c??X-Evil: 1???????\"; reason=bad_target\r\n"), std::string::npos)
+    EXPECT_NE(text.find("details=\"a\\\"b\\\\c??X-Evil: 1???????\"; reason=bad_target\r\n"),
+              std::string::npos)
         << text;
     EXPECT_NE(text.find("next-hop=\"a\\\"b\\\\c??X-Evil: 1???????\";"), std::string::npos) << text;
     EXPECT_EQ(text.find("\r\nX-Evil"), std::string::npos) << text;
