@@ -1,0 +1,1 @@
+"""Reads cases, plays them against a proxy, and starts the proxies."""
