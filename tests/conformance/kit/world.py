@@ -13,7 +13,7 @@ NAMES = {
     b"private.test": ["10.1.2.3"], b"metadata.test": ["169.254.169.254"], b"loopback.test": ["127.0.0.1"],
     b"xn--bcher-kva.test": ["127.0.0.1"],
 }
-DNS_HOST = "127.77.0.53"
+DNS_HOSTS = [f"127.77.{number}.53" for number in range(50)]
 
 
 class NameServer:
@@ -21,10 +21,15 @@ class NameServer:
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self.socket.bind((DNS_HOST, 53))  # Squid can only be told addresses
-        except PermissionError:
-            self.socket.bind((DNS_HOST, 0))
+        for host in DNS_HOSTS:
+            try:
+                self.socket.bind((host, 53))  # Squid can only be told addresses
+                break
+            except PermissionError:
+                self.socket.bind((host, 0))
+                break
+            except OSError:
+                continue  # another run is there
         self.address = self.socket.getsockname()
         self.on_port_53 = self.address[1] == 53
         self.socket.settimeout(0.1)  # so that the thread sees the end
@@ -69,7 +74,7 @@ class Certificates:
                       "-addext", "basicConstraints=critical,CA:TRUE")
         self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=foreign ca",
                       "-keyout", "foreign-ca.key", "-out", "foreign-ca.pem")
-        self._issue("server", "ca", "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth")
+        self._issue("server", "ca", "localhost", "subjectAltName=DNS:localhost,DNS:good.test,IP:127.0.0.1\nextendedKeyUsage=serverAuth")
         for name, authority in (("client", "ca"), ("revoked", "ca"), ("foreign", "foreign-ca")):
             self._issue(name, authority, f"{name}.apps", "extendedKeyUsage=clientAuth")
         self._revoke("revoked")
