@@ -84,7 +84,7 @@ proxy:
     - {{ bind: "127.0.0.1:{port}" }}
   clients: [127.0.0.0/8]
   connect_ports: []
-  guard: {{ allow: [127.0.0.0/8] }}
+  guard: {{ allow: [127.0.0.0/8, 127.0.0.1] }}
   timeouts: {{ drain: 1s }}
 """)
         environment = dict(os.environ, XDG_STATE_HOME=f"{folder}/xdg-state", XDG_RUNTIME_DIR=f"{folder}/xdg-run")

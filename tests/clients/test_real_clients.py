@@ -78,7 +78,7 @@ class Gateway:
         with open(name, "w", encoding="utf-8") as file:
             file.write(f"state_dir: {self.folder}/state\nrun_dir: {self.folder}/run\n"
                        f"admin: {{ bind: \"127.0.0.1:{free_port()}\" }}\nproxy:\n  workers: 1\n  listeners:\n{lines}"
-                       f"  connect_ports: []\n  guard: {{ allow: [127.0.0.0/8] }}\n  timeouts: {{ drain: 1s }}\n"
+                       f"  connect_ports: []\n  guard: {{ allow: [127.0.0.0/8, 127.0.0.1] }}\n  timeouts: {{ drain: 1s }}\n"
                        f"  dns: {{ servers: [\"{host}:{port}\"] }}\n")
         return name
 

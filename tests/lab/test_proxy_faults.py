@@ -146,7 +146,7 @@ class Gateway:
             file.write(f"state_dir: {folder}/state\nrun_dir: {folder}/run\nlog: {{ access: false }}\n"
                        f"admin: {{ bind: \"127.0.0.1:{free_port()}\" }}\nproxy:\n  workers: 1\n"
                        f"  listeners: [{{ bind: \"{listen}:{self.door[1]}\" }}]\n  connect_ports: []\n"
-                       f"  guard: {{ allow: [127.0.0.0/8, \"::1\", 10.0.0.0/8] }}\n  dns: {{ servers: [\"{name_server}\"], timeout: 2s }}\n{more}")
+                       f"  guard: {{ allow: [127.0.0.0/8, 127.0.0.1, \"::1\", 10.0.0.0/8] }}\n  dns: {{ servers: [\"{name_server}\"], timeout: 2s }}\n{more}")
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=99", LSAN_OPTIONS="exitcode=99")
         self.program = workspace.start("oceanid", [*prefix, program, "run", "-c", self.config], cwd=folder, env=environment)
 

@@ -77,7 +77,11 @@ class AmbiguitySteps:
             said.append(data)
 
     def do_answer_unambiguous(self):
-        said = self.client.take_all()
+        deadline = time.monotonic() + PATIENCE
+        while not self.client.buffer.endswith(b"POISONED") and self.client.more(deadline):
+            if b"\r\n\r\n" in self.client.buffer and self.client.is_quiet_now(QUIET):
+                break  # a complete answer on a connection that is kept
+        said = self.client.buffer
         if not said:
             return
         head, _, body = said.partition(b"\r\n\r\n")
@@ -95,6 +99,9 @@ class AmbiguitySteps:
             self.origin_accept()
             self.origin_request()
             self.origin_ok("clean")
-        said = self.client.take_all()
+        deadline = time.monotonic() + PATIENCE
+        while b"POISONED" not in self.client.buffer and b"clean" not in self.client.buffer and self.client.more(deadline):
+            pass
+        said = self.client.buffer
         if b"POISONED" in said:
             raise Failed(f"received {_short(said)}")

@@ -36,7 +36,7 @@ class Given:
 class Oceanid:
     name = "oceanid"
     capabilities = {"connect", "forward", "proxy-status", "reasons", "tls", "mtls", "socks5", "proxy-protocol", "auth",
-                    "policy", "guard", "names", "timers", "limits", "own-head-limit"}
+                    "policy", "guard", "names", "timers", "limits", "own-head-limit", "strict"}
 
     def __init__(self, program):
         self.program = os.path.abspath(program)
@@ -46,11 +46,25 @@ class Oceanid:
     def version(self):
         return _first_line([self.program, "--version"])
 
+    def declare(self, doors):
+        """What this version says of itself: without plain forwarding it answers a GET in so many words."""
+        import socket
+        with socket.create_connection(doors["plain.http"], PATIENCE) as client:
+            client.settimeout(PATIENCE)
+            client.sendall(b"GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n")
+            said = b""
+            while piece := client.recv(4096):
+                said += piece
+                if said.startswith(b"HTTP/1.1 5") and b"\r\n\r\n" in said:
+                    break
+        if b"forwarding is not in this version" in said:
+            self.capabilities = self.capabilities - {"forward"}
+
     def _profile(self, world, profile, doors):
         c = world.certificates
         tls = f"certificate: {c.path('server.pem')}, key: {c.path('server.key')}"
         listeners = {"http": ""}
-        extra = "  guard: { allow: [127.0.0.0/8, \"::1\"] }\n"
+        extra = "  guard: { allow: [127.0.0.0/8, 127.0.0.1, \"::1\"] }\n"
         if profile == "plain":
             listeners["socks"] = ", protocol: socks5"
         elif profile == "header":

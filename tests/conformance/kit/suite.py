@@ -25,6 +25,8 @@ class Suite:
         try:
             self.world = World(self.workspace)
             self._profile("plain")
+            if hasattr(self.proxy, "declare") and not self.profiles["plain"]:
+                self.proxy.declare(self.doors)
         except BaseException:
             self.workspace.__exit__()
             raise
@@ -59,7 +61,7 @@ class Suite:
                 return "n/a", f"no address was given for {case.listener}"
             return "failed", f"there is no listener {case.listener}"
         try:
-            Player(case, self.world, self.doors).play()
+            Player(case, self.world, self.doors, "strict" in self.proxy.capabilities).play()
         except (Failed, OSError) as error:
             return "failed", str(error)
         return "passed", ""

@@ -95,6 +95,11 @@ class End:
         readable, _, _ = select.select([self.socket], [], [], seconds)
         return not readable
 
+    def is_quiet_now(self, seconds):
+        """As is_quiet, whatever was read before."""
+        readable, _, _ = select.select([self.socket], [], [], seconds)
+        return not readable
+
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
