@@ -48,7 +48,7 @@ class Origin(http.server.BaseHTTPRequestHandler):
     def finish(self):
         super().finish()
         with contextlib.suppress(OSError, ValueError):
-            self.connection.settimeout(1)
+            self.connection.settimeout(0.05)
             self.connection.unwrap()  # close_notify: openssl s_client takes an end without it for an attack
 
 
