@@ -49,8 +49,8 @@ class Player(AmbiguitySteps):
             "dead": self._dead, "deadport16": lambda: int(self._dead().split(":")[1]).to_bytes(2, "big"),
             "blackhole": self.world.blackhole,
             "blackholeport16": lambda: int(self.world.blackhole().split(":")[1]).to_bytes(2, "big"), "self": self._self, "selfport": lambda: self._self().split(":")[1],
-            "basic": base64.b64encode(b"ls:open sesame"), "basic-second": base64.b64encode(b"cat:se:cret"),
-            "basic-wrong": base64.b64encode(b"ls:wrong"), "basic-unknown": base64.b64encode(b"nobody:open sesame"),
+            "basic": base64.b64encode(b"ls:opensesame"), "basic-second": base64.b64encode(b"cat:se:cret"),
+            "basic-wrong": base64.b64encode(b"ls:wrong"), "basic-unknown": base64.b64encode(b"nobody:opensesame"),
             "basic-nocolon": base64.b64encode(b"ls"), "basic-empty": base64.b64encode(b":"),
         }
         return values

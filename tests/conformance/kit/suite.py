@@ -54,6 +54,8 @@ class Suite:
         problem = self._profile(case.listener.split(".")[0])
         if problem and NOT_YET in problem:
             return "n/a", problem.splitlines()[-1]
+        if problem and self.proxy.name in ("squid", "tinyproxy"):
+            raise Unavailable(problem)  # our configuration of it is wrong: that is no verdict
         if problem:
             return "failed", problem
         if case.listener not in self.doors:
