@@ -89,6 +89,12 @@ constexpr std::array rows = {
               "the gateway failed; its log has the request id"},
     ReasonRow{handshake_failed, "handshake_failed", 400, "Handshake Failed", "tls_protocol_error",
               0, "the handshake of TLS, SOCKS5 or the PROXY protocol failed"},
+    ReasonRow{bad_response, "bad_response", 502, "Malformed Response From Destination",
+              "http_protocol_error", 0, "the destination's response breaks the rules of HTTP"},
+    ReasonRow{loop_detected, "loop_detected", 502, "Forwarding Loop", "proxy_loop_detected", 0,
+              "the request has passed through this gateway before"},
+    ReasonRow{scheme_not_supported, "scheme_not_supported", 400, "Scheme Not Supported",
+              "http_request_error", 0, "only http:// is forwarded; https:// goes through CONNECT"},
     ReasonRow{client_gone, "client_gone", 499, "Client Gone", "", 0,
               "the client left before there was an answer"},
 };

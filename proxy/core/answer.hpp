@@ -47,8 +47,11 @@ enum class Reason : std::uint8_t {
   overloaded,  // descriptors or memory
   shutting_down,
   internal_error,
-  handshake_failed,  // of TLS, SOCKS5 or the PROXY protocol
-  client_gone,       // the client left before there was an answer; never sent
+  handshake_failed,      // of TLS, SOCKS5 or the PROXY protocol
+  bad_response,          // the origin's response breaks RFC 9112
+  loop_detected,         // the request has been here before
+  scheme_not_supported,  // a plain request for something else than http://
+  client_gone,           // the client left before there was an answer; never sent
 };
 inline constexpr auto last_reason = Reason::client_gone;
 

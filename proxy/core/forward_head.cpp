@@ -162,6 +162,29 @@ std::optional<std::uint64_t> max_forwards(const RequestHead& head) {
   return values.size() == 1 ? parse_content_length(values.front()) : std::nullopt;
 }
 
+bool is_for_us(const RequestHead& head) {
+  return (head.method == "OPTIONS" && head.target == "*") || max_forwards(head) == 0U;
+}
+
+std::string render_own_answer(const RequestHead& head) {
+  std::string out = "HTTP/1.1 200 OK\r\n";
+  std::string body;
+  if (head.method == "TRACE") {
+    body = fmt::format("TRACE {} HTTP/{}\r\n", head.target, version_of(head.version));
+    for (const Field& field : head.fields)
+      if (!equal_without_case(field.name, "authorization") &&
+          !equal_without_case(field.name, "cookie") && !starts_without_case(field.name, "proxy-"))
+        append(body, field.name, field.value);
+    body += "\r\n";
+    append(out, "Content-Type", "message/http");
+  } else {
+    append(out, "Allow", "CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE");
+  }
+  append(out, "Content-Length", fmt::format("{}", body.size()));
+  append(out, "Connection", "close");
+  return out + "\r\n" + body;
+}
+
 bool is_loop(const RequestHead& head, std::string_view pseudonym) {
   return std::ranges::any_of(list_members(values_of(head.fields, "via")),
                              [&](std::string_view hop) {

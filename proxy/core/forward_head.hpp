@@ -43,6 +43,12 @@ std::string render_response(const ResponseHead& head, Framing framing, const For
 // Max-Forwards of TRACE and OPTIONS: zero means that we are the one to answer.
 std::optional<std::uint64_t> max_forwards(const RequestHead& head);
 
+// "OPTIONS *" to the proxy, or TRACE and OPTIONS that may not be forwarded any further.
+bool is_for_us(const RequestHead& head);
+// The whole answer to such a request; the connection is to be closed after it. TRACE returns the
+// head as we received it, without what could give a secret away (RFC 9110 section 9.3.8).
+std::string render_own_answer(const RequestHead& head);
+
 // Our own pseudonym in Via: the request has been here before.
 bool is_loop(const RequestHead& head, std::string_view pseudonym);
 

@@ -49,6 +49,7 @@ awaitable<void> Server::drain(std::chrono::milliseconds patience) {
   ServerCore& core = *core_;
   const auto deadline = SteadyClock::now() + patience;
   stop_accepting();
+  core.close_idle_clients();
   co_await core.probes().stop();
   while ((core.tunnels() > 0 || core.tasks().size() > 0) && SteadyClock::now() < deadline)
     co_await Wakeups::sleep(core.io(), core.tunnel_ended(),

@@ -67,6 +67,7 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
       std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
   const Runtime& now = *snapshot_->runtime;
   lobby_.set_limits(now.budget.lobby);
+  origins_.clear();  // judged by other rules, or through another exit
   tls_.apply(now);
   probes_.apply(now);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
@@ -80,6 +81,13 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
   for (const auto& tunnel : tunnels_)
     if (gone(tunnel->exit)) tunnel->relay.cut(ClosedBy::proxy, /*reset=*/true);
   exits_changed_.wake_all();
+}
+
+void ServerCore::close_idle_clients() {
+  draining_ = true;
+  origins_.clear();
+  for (const int fd : idle_clients_)
+    stop_reading(fd);
 }
 
 void ServerCore::listen(ListenSocket socket) {

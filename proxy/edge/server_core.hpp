@@ -14,6 +14,7 @@
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
 #include "proxy/edge/forward_probes.hpp"
+#include "proxy/edge/origin_pool.hpp"
 #include "proxy/edge/relay.hpp"
 #include "proxy/edge/relay_pool.hpp"
 #include "proxy/edge/resolver.hpp"
@@ -29,6 +30,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,6 +79,11 @@ class ServerCore {
   StatsBook& stats() { return stats_; }
   TunnelLedger& ledger() { return *ledger_; }
   Lobby& lobby() { return lobby_; }
+  OriginPool& origins() { return origins_; }
+  // Clients between two requests: nothing is lost when they are closed at the end.
+  std::set<int>& idle_clients() { return idle_clients_; }
+  void close_idle_clients();
+  bool draining() const { return draining_; }
   const TlsContexts& tls() const { return tls_; }
   ClientWires& wires() { return wires_; }
   ForwardProbes& probes() { return probes_; }
@@ -143,6 +150,9 @@ class ServerCore {
   std::shared_ptr<const Snapshot> snapshot_;
   std::shared_ptr<TunnelLedger> ledger_;
   Lobby lobby_;
+  OriginPool origins_;
+  std::set<int> idle_clients_;  // their descriptors
+  bool draining_ = false;
   RelayPool pool_;
   StatsBook stats_;
   TlsContexts tls_;

@@ -53,22 +53,14 @@ TEST(EdgeRefusal, NothingBehindARefusedConnectIsReadAsARequest) {
   EXPECT_TRUE(target.accept_would_block());
 }
 
-TEST(EdgeRefusal, OtherMethodsAreToldThatOnlyConnectIsSpoken) {
-  Gateway gateway;
-  const std::string answer =
-      refused(gateway, "GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
-  EXPECT_EQ(status_line(answer), "HTTP/1.1 501 Method Not Supported");
-  EXPECT_NE(answer.find("plain HTTP forwarding is not in this version"), std::string::npos);
-}
-
 TEST(EdgeRefusal, AClientThatSendsALotStillReadsTheAnswer) {
   Gateway gateway;
   Peer client = gateway.client();
   std::string request =
-      "POST http://example.com/ HTTP/1.1\r\nHost: example.com\r\n"
+      "POST https://example.com/ HTTP/1.1\r\nHost: example.com\r\n"
       "Content-Length: 150000\r\n\r\n";
   request += pattern(150'000, 1);
-  EXPECT_EQ(status_line(refused(client, request)), "HTTP/1.1 501 Method Not Supported");
+  EXPECT_EQ(status_line(refused(client, request)), "HTTP/1.1 400 Scheme Not Supported");
 }
 
 TEST(EdgeRefusal, ASlowHeadIsTimedOutHoweverItDrips) {

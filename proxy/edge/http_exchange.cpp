@@ -1,0 +1,327 @@
+#include "proxy/edge/http_exchange.hpp"
+
+#include "proxy/core/http_fields.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <fmt/format.h>
+
+namespace oceanid::proxy {
+namespace {
+
+// Everything, or false: the other side is gone or silent for too long.
+awaitable<bool> send_all(Descriptor& to, std::string bytes, Timer& timer,
+                         std::chrono::milliseconds patience) {
+  std::string_view rest = bytes;
+  while (!rest.empty()) {
+    const ssize_t sent = send_some(to.native_handle(), rest);
+    if (sent >= 0)
+      rest.remove_prefix(static_cast<std::size_t>(sent));
+    else if (sent != -EAGAIN || !co_await wait_until_ready(to, Descriptor::wait_write, timer,
+                                                           SteadyClock::now() + patience))
+      co_return false;
+  }
+  co_return true;
+}
+
+// The next bytes; empty at the end of the stream, none after an error or too long a silence.
+awaitable<std::optional<std::string>> receive(Descriptor& from, RelayPool& pool, Timer& timer,
+                                              std::chrono::milliseconds patience) {
+  for (;;) {
+    const auto scratch = pool.scratch();  // shared: used up before the next wait
+    const ssize_t got = recv_some(from.native_handle(), scratch.data(), scratch.size());
+    if (got >= 0) co_return std::string(scratch.data(), static_cast<std::size_t>(got));
+    if (got != -EAGAIN || !co_await wait_until_ready(from, Descriptor::wait_read, timer,
+                                                     SteadyClock::now() + patience))
+      co_return std::nullopt;
+  }
+}
+
+// NTLM and Negotiate log in a connection, not a request (RFC 4559 section 6): another client must
+// never be given one.
+bool authenticates_connection(std::span<const Field> fields) {
+  for (const auto* name : {"authorization", "www-authenticate"})
+    for (const std::string_view value : values_of(fields, name))
+      for (const std::string_view scheme : {"NTLM", "Negotiate"})
+        if (equal_without_case(value.substr(0, scheme.size()), scheme)) return true;
+  return false;
+}
+
+}  // namespace
+
+HttpExchange::HttpExchange(ServerCore& core, const Snapshot& snapshot, Descriptor& client,
+                           std::string& buffered, const RequestHead& head,
+                           const AbsoluteTarget& target, Trace& trace)
+    : core_(core),
+      snapshot_(snapshot),
+      client_(client),
+      buffered_(buffered),
+      head_(head),
+      target_(target),
+      trace_(trace),
+      up_timer_(core.io().get_executor()),
+      down_timer_(core.io().get_executor()),
+      sent_(framing_of(head)),
+      up_left_(sent_.length),
+      client_keeps_(keeps_alive(head)) {}
+
+awaitable<HttpExchange::End> HttpExchange::run(UpstreamRequest request) {
+  for (bool first = true;; first = false) {
+    if (auto refusal = co_await connect(request, first)) {
+      end_.refusal = std::move(refusal);
+      break;
+    }
+    const Outcome outcome = co_await attempt();
+    if (outcome == Outcome::retry && first) continue;
+    end_.switched = outcome == Outcome::switched;
+    if (outcome == Outcome::retry) refuse(Reason::connection_reset, {});
+    if (outcome == Outcome::broken) end_.reason = Reason::connection_reset;
+    end_.client_reusable = outcome == Outcome::done && client_keeps_ && uploaded_;
+    if (outcome == Outcome::done && origin_keeps_ && uploaded_)
+      core_.origins().put(trace_.record.role, target_.destination, std::move(*origin_));
+    break;
+  }
+  if (end_.switched) {
+    end_.origin = std::move(origin_);
+    end_.greeting = std::move(greeting_);
+  }
+  co_return std::move(end_);
+}
+
+awaitable<std::optional<Refusal>> HttpExchange::connect(UpstreamRequest request,
+                                                        bool pooled_allowed) {
+  pooled_ = false;
+  const auto exit = choose_exit(snapshot_.runtime->exits.get(), snapshot_.runtime->exits_configured,
+                                request.exit);
+  if (pooled_allowed && exit) {
+    origin_ = core_.origins().take(*exit, trace_.record.role, target_.destination);
+    pooled_ = origin_.has_value();
+  }
+  if (!pooled_) {
+    auto upstream = co_await open_upstream(core_, std::move(request), trace_);
+    if (!upstream) co_return std::move(upstream.error());
+    origin_.emplace(OriginConnection{std::move(upstream->socket), upstream->address,
+                                     std::move(upstream->exit)});
+  }
+  trace_.record.address = origin_->address.to_string();
+  trace_.record.exit = origin_->exit.name;
+  co_return std::nullopt;
+}
+
+awaitable<HttpExchange::Outcome> HttpExchange::attempt() {
+  using namespace asio::experimental::awaitable_operators;
+  // The upload never ends first: what the origin says decides.
+  auto ended = co_await (download() || upload());
+  co_return std::get<0>(ended);
+}
+
+ForwardedHead HttpExchange::our_word(bool keep_alive) const {
+  return {snapshot_.runtime->node + ".oceanid", keep_alive, {}};
+}
+
+awaitable<void> HttpExchange::upload() {
+  ForwardedHead how = our_word(true);
+  how.upgrade = wanted_upgrade(head_);
+  const auto patience = snapshot_.settings().timeouts.idle;
+  bool open = co_await send_all(origin_->socket, render_request(head_, target_, sent_, how),
+                                up_timer_, patience);
+  if (sent_.content == Content::none) uploaded_ = true;
+  while (open && !uploaded_) {
+    std::string bytes = std::exchange(buffered_, {});
+    if (bytes.empty()) {
+      auto received = co_await receive(client_, core_.pool(), up_timer_, patience);
+      if (!received || received->empty()) break;
+      bytes = std::move(*received);
+    }
+    std::string out;
+    std::size_t consumed = 0;
+    if (!take_content(bytes, out, consumed)) break;
+    buffered_ = bytes.substr(consumed);
+    trace_.record.bytes_up += out.size();
+    core_.pool().count_up(out.size());
+    content_sent_ = content_sent_ || !out.empty();
+    open = co_await send_all(origin_->socket, std::move(out), up_timer_, patience);
+  }
+  // A request that cannot be completed must not look complete, nor wait for ever.
+  if (!uploaded_ && open) finish_sending(origin_->socket.native_handle());
+  up_timer_.expires_at(SteadyClock::time_point::max());
+  static_cast<void>(co_await up_timer_.async_wait(as_result));
+}
+
+// What of these bytes is content, as the origin shall get it; false: the client broke the coding.
+bool HttpExchange::take_content(std::string_view bytes, std::string& out, std::size_t& consumed) {
+  if (sent_.content == Content::length) {
+    consumed = static_cast<std::size_t>(std::min<std::uint64_t>(up_left_, bytes.size()));
+    out = bytes.substr(0, consumed);
+    up_left_ -= consumed;
+    uploaded_ = up_left_ == 0;
+    return true;
+  }
+  while (consumed < bytes.size() && up_chunks_.state() == ChunkedReader::State::need_more) {
+    const auto step = up_chunks_.take(bytes.substr(consumed));
+    consumed += step.consumed;
+    if (!step.data.empty())
+      out.append(chunk_head(step.data.size())).append(step.data).append("\r\n");
+  }
+  if (up_chunks_.state() == ChunkedReader::State::failed) return false;
+  if (up_chunks_.state() == ChunkedReader::State::done) {
+    out += last_chunk(up_chunks_.trailers());
+    uploaded_ = true;
+  }
+  return true;
+}
+
+HttpExchange::Outcome HttpExchange::refuse(Reason reason, std::string detail) {
+  end_.refusal = Refusal{reason, std::move(detail), origin_ ? origin_->address.to_string() : ""};
+  return Outcome::refused;
+}
+
+// The origin has closed without a word. On a connection of the pool that may be an old farewell:
+// the request was not looked at, and with no content of it sent it can be sent again.
+HttpExchange::Outcome HttpExchange::no_answer() {
+  if (pooled_ && !content_sent_) return Outcome::retry;
+  if (up_chunks_.state() == ChunkedReader::State::failed)
+    return refuse(Reason::bad_request, up_chunks_.fault());
+  return refuse(Reason::connection_reset,
+                "the destination closed the connection without an answer");
+}
+
+awaitable<std::optional<ResponseHead>> HttpExchange::read_response_head(std::string& rest,
+                                                                        Outcome& outcome) {
+  const auto& settings = snapshot_.settings();
+  ResponseParser parser({settings.limits.head_bytes, settings.limits.head_fields});
+  for (;;) {
+    if (rest.empty()) {
+      auto received =
+          co_await receive(origin_->socket, core_.pool(), down_timer_, settings.timeouts.idle);
+      if (!received || received->empty()) {
+        outcome = parser.started()
+                      ? refuse(Reason::bad_response, "the response ended within its head")
+                      : no_answer();
+        co_return std::nullopt;
+      }
+      rest = std::move(*received);
+      note_first_byte();
+    }
+    const auto state = parser.feed(rest);
+    rest.erase(0, parser.consumed_of_last_feed());
+    if (state == ResponseParser::State::done) co_return parser.take_head();
+    if (state == ResponseParser::State::failed) {
+      outcome = refuse(Reason::bad_response, parser.fault());
+      co_return std::nullopt;
+    }
+  }
+}
+
+void HttpExchange::note_first_byte() {
+  if (trace_.record.first_byte) return;
+  const auto took = SteadyClock::now() - trace_.started;
+  trace_.record.first_byte = std::chrono::duration_cast<std::chrono::microseconds>(took);
+  core_.stats().first_byte(took);
+}
+
+awaitable<HttpExchange::Outcome> HttpExchange::download() {
+  const auto patience = snapshot_.settings().timeouts.idle;
+  std::string rest;
+  Outcome outcome = Outcome::broken;
+  std::optional<ResponseHead> head;
+  for (;;) {
+    head = co_await read_response_head(rest, outcome);
+    if (!head) co_return outcome;
+    if (head->status / 100 != 1 || head->status == 101) break;
+    if (head_.version == HttpVersion::http10) continue;  // it does not know interim responses
+    if (!co_await send_all(client_, render_response(*head, {}, our_word(true)), down_timer_,
+                           patience))
+      co_return Outcome::broken;
+  }
+  trace_.record.status = head->status;
+  if (head->status == 101) {
+    ForwardedHead how = our_word(true);
+    how.upgrade = wanted_upgrade(head_);
+    if (how.upgrade.empty())
+      co_return refuse(Reason::bad_response,
+                       "the destination switches protocols without being asked");
+    greeting_ = render_response(*head, {}, how) + rest;
+    co_return Outcome::switched;
+  }
+  const auto framing = framing_of(*head, head_.method);
+  if (!framing) co_return refuse(Reason::bad_response, framing.error().what);
+  Framing out = *framing;
+  if (out.content == Content::until_close && head_.version == HttpVersion::http11)
+    out.content =
+        Content::chunked;  // so that the client can tell a whole response from half of one
+  else if (out.content == Content::chunked && head_.version == HttpVersion::http10)
+    out.content = Content::until_close;
+  client_keeps_ = client_keeps_ && out.content != Content::until_close;
+  origin_keeps_ = keeps_alive(*head) && framing->content != Content::until_close &&
+                  !authenticates_connection(head_.fields) &&
+                  !authenticates_connection(head->fields);
+  answered_ = true;
+  if (!co_await send_all(client_, render_response(*head, out, our_word(client_keeps_ && uploaded_)),
+                         down_timer_, patience))
+    co_return Outcome::broken;
+  client_keeps_ = client_keeps_ && uploaded_;  // what has been promised
+  if (framing->content == Content::none) {
+    origin_keeps_ = origin_keeps_ && rest.empty();
+    co_return Outcome::done;
+  }
+  co_return co_await download_content(*framing, std::move(rest));
+}
+
+awaitable<HttpExchange::Outcome> HttpExchange::download_content(Framing framing, std::string rest) {
+  const auto patience = snapshot_.settings().timeouts.idle;
+  const bool to_chunks = head_.version == HttpVersion::http11 && framing.content != Content::length;
+  ChunkedReader chunks;
+  std::uint64_t left = framing.length;
+  for (bool whole = false; !whole;) {
+    if (rest.empty()) {
+      auto received = co_await receive(origin_->socket, core_.pool(), down_timer_, patience);
+      if (!received) co_return Outcome::broken;
+      if (received->empty()) {
+        if (framing.content != Content::until_close) co_return Outcome::broken;
+        whole = true;
+      }
+      rest = std::move(*received);
+    }
+    std::string out;
+    const auto pass = [&](std::string_view data) {
+      if (to_chunks && !data.empty()) out += chunk_head(data.size());
+      out += data;
+      if (to_chunks && !data.empty()) out += "\r\n";
+    };
+    if (framing.content == Content::length) {
+      const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left, rest.size()));
+      left -= size;
+      whole = left == 0;
+      origin_keeps_ = origin_keeps_ && size == rest.size();
+      rest.resize(size);
+      out = std::exchange(rest, {});
+    } else if (framing.content == Content::until_close) {
+      pass(rest);
+      rest.clear();
+    } else {
+      std::string_view bytes = rest;
+      while (!bytes.empty() && chunks.state() == ChunkedReader::State::need_more) {
+        const auto step = chunks.take(bytes);
+        bytes.remove_prefix(step.consumed);
+        pass(step.data);
+      }
+      if (chunks.state() == ChunkedReader::State::failed) co_return Outcome::broken;
+      whole = chunks.state() == ChunkedReader::State::done;
+      if (whole) origin_keeps_ = origin_keeps_ && bytes.empty();
+      rest.clear();
+    }
+    if (whole && to_chunks) out += last_chunk(chunks.trailers());
+    trace_.record.bytes_down += out.size();
+    core_.pool().count_down(out.size());
+    if (!co_await send_all(client_, std::move(out), down_timer_, patience))
+      co_return Outcome::broken;
+  }
+  co_return Outcome::done;
+}
+
+}  // namespace oceanid::proxy
