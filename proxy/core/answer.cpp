@@ -238,7 +238,8 @@ std::string render_answer(const Answer& answer) {
   // RFC 9110 section 11.7.1: a 407 says how to authenticate.
   if (row.status == 407)
     out += "Proxy-Authenticate: Basic realm=\"oceanid\", charset=\"UTF-8\"\r\n";
-  if (row.retry_after > 0) out += fmt::format("Retry-After: {}\r\n", row.retry_after);
+  const int retry_after = answer.retry_after > 0 ? answer.retry_after : row.retry_after;
+  if (retry_after > 0) out += fmt::format("Retry-After: {}\r\n", retry_after);
   if (!answer.request_id.empty()) append_field(out, "X-Request-Id", answer.request_id);
   append_field(out, "Content-Type", answer.json ? "application/json" : "text/plain; charset=utf-8");
   out += fmt::format("Content-Length: {}\r\nConnection: close\r\n\r\n", body.size());

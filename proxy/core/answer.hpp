@@ -78,6 +78,7 @@ struct Refusal {
   Reason reason = Reason::internal_error;
   std::string detail;    // empty: the reason's own sentence
   std::string next_hop;  // ADDRESS:PORT that was tried; empty: none
+  int retry_after = 0;   // seconds, when more is known than the reason's own figure
 };
 
 struct Answer {
@@ -88,6 +89,7 @@ struct Answer {
   std::string next_hop;  // ADDRESS:PORT that was tried; empty: none
   std::string node;      // this gateway's name; empty: left out
   bool json = false;     // the client accepts application/json
+  int retry_after = 0;   // seconds; 0: the table's
 };
 
 // A complete reply, ready to send; the connection is to be closed after it (RFC 9931).

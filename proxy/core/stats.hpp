@@ -42,6 +42,8 @@ struct StatsSnapshot {
   std::uint64_t bytes_down = 0;
   std::map<std::string, std::uint64_t> guard_denied;  // by GuardVerdict::range
   std::map<std::string, std::uint64_t> shed;          // by Reason token
+  std::uint64_t breakers_open = 0;                    // circuits that are open now
+  std::uint64_t breakers_opened = 0;                  // how often one has opened
   std::map<std::string, std::uint64_t> forward_open;  // by forward
   // {forward, HOST:PORT} of probed targets; true: it answers, as far as every loop knows.
   std::map<std::pair<std::string, std::string>, bool> forward_targets;

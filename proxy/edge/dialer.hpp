@@ -1,9 +1,11 @@
 #pragma once
 // Opens a TCP connection to the first address of a list that answers, RFC 8305: families in turn,
 // a new attempt every `attempt_delay` or as soon as one has failed, the first to connect wins and
-// the others are closed. One thread.
+// the others are closed. Addresses that failed lately go last. At most eight attempts are open at a
+// time; the oldest gives way. One thread.
 
 #include "proxy/core/answer.hpp"
+#include "proxy/core/bad_addresses.hpp"
 #include "proxy/edge/exit_choice.hpp"
 #include "proxy/edge/socket_linux.hpp"
 #include "proxy/edge/wakeups.hpp"
@@ -22,7 +24,8 @@ struct DialOptions {
   SteadyClock::time_point deadline;
   // Asked after every wake-up: true ends the race with no_exit (the exit has died meanwhile).
   std::function<bool()> give_up;
-  Wakeups* wakeups = nullptr;  // who wakes when it is worth asking; none: nobody
+  BadAddresses* memory = nullptr;  // asked and told; none: nothing is remembered
+  Wakeups* wakeups = nullptr;      // who wakes when it is worth asking; none: nobody
 };
 
 struct Dialed {

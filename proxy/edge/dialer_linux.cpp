@@ -23,6 +23,19 @@ constexpr std::array by_weight = {Reason::overloaded,
                                   Reason::destination_unreachable,
                                   Reason::internal_error};
 
+// A name with fifty silent addresses must not cost fifty sockets. With the usual attempt delay the
+// oldest has had two seconds then, time for its SYN to be sent again.
+constexpr std::size_t most_open = 8;
+
+// EADDRNOTAVAIL means no free source port, but for IPv6 also that this host (or device) has no
+// address of its own to send from. A datagram socket, which has ports enough, tells them apart.
+bool lacks_source_address(const SocketAddress& address, const std::string& device) {
+  if (address.address.is_v4()) return false;
+  const UniqueFd fd(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd || (!device.empty() && bind_to_device(fd.get(), device) != 0)) return false;
+  return start_connect(fd.get(), address) == EADDRNOTAVAIL;
+}
+
 // What the attempts' handlers touch; shared, because a closed socket's handler still runs once.
 struct Signals {
   std::vector<std::size_t> ready;
@@ -42,6 +55,7 @@ class Race {
     std::erase_if(addresses_, [&](const SocketAddress& a) {
       return a.address.is_v4() ? !options_.exit.ipv4 : !options_.exit.ipv6;
     });
+    if (options_.memory != nullptr) options_.memory->bad_ones_last(addresses_, SteadyClock::now());
     if (addresses_.empty())
       failure_ = {
           Reason::no_exit, std::nullopt,
@@ -83,9 +97,30 @@ class Race {
   struct Attempt {
     std::optional<Descriptor> socket;
     SocketAddress address;
+    SteadyClock::time_point started;
   };
 
+  void give_up_oldest() {
+    for (Attempt& attempt : attempts_) {
+      if (!attempt.socket) continue;
+      attempt.socket.reset();
+      --open_;
+      return note(ETIMEDOUT, attempt.address);
+    }
+  }
+
+  // Who won is good; who had a whole attempt delay and is still silent goes last next time.
+  void remember(const Attempt& winner) {
+    if (options_.memory == nullptr) return;
+    const auto now = SteadyClock::now();
+    options_.memory->succeeded(winner.address);
+    for (const Attempt& attempt : attempts_)
+      if (attempt.socket && &attempt != &winner && now - attempt.started >= options_.attempt_delay)
+        options_.memory->failed(attempt.address, now);
+  }
+
   void start_next() {
+    if (open_ >= most_open) give_up_oldest();
     const SocketAddress address = addresses_[next_++];
     auto fd = open_stream(address.address.family());
     if (!fd) return note(fd.error(), address);
@@ -95,9 +130,11 @@ class Race {
     }
     tune(fd->get());
     const int error = start_connect(fd->get(), address);
+    if (error == EADDRNOTAVAIL && lacks_source_address(address, options_.exit.device))
+      return note(error, address, Reason::destination_unreachable);
     if (error != 0 && error != EINPROGRESS) return note(error, address);
     const std::size_t index = attempts_.size();
-    attempts_.push_back({watch(io_, std::move(*fd)), address});
+    attempts_.push_back({watch(io_, std::move(*fd)), address, SteadyClock::now()});
     ++open_;
     attempts_.back().socket->async_wait(Descriptor::wait_write,
                                         [signals = signals_, index](error_code) {
@@ -111,7 +148,10 @@ class Race {
       Attempt& attempt = attempts_[index];
       if (!attempt.socket) continue;
       const int error = take_error(attempt.socket->native_handle());
-      if (error == 0) return Dialed{std::move(*attempt.socket), attempt.address};
+      if (error == 0) {
+        remember(attempt);
+        return Dialed{std::move(*attempt.socket), attempt.address};
+      }
       attempt.socket.reset();
       --open_;
       note(error, attempt.address);
@@ -129,6 +169,11 @@ class Race {
     note(error, address, reason_of_errno(error));
   }
   void note(int error, const SocketAddress& address, Reason reason) {
+    // What is our own lack (ports, descriptors, the exit's device) says nothing about the address.
+    if (options_.memory != nullptr &&
+        (reason == Reason::connection_refused || reason == Reason::connection_reset ||
+         reason == Reason::connection_timeout || reason == Reason::destination_unreachable))
+      options_.memory->failed(address, SteadyClock::now());
     const auto weight = [](Reason r) { return std::ranges::find(by_weight, r); };
     if (failure_ && weight(failure_->reason) <= weight(reason)) return;
     failure_ = DialFailure{reason, address,

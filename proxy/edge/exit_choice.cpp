@@ -25,6 +25,16 @@ std::optional<ExitChoice> choose_exit(const ExitTable* table, bool configured,
   return choice_of(table->exits[*table->active]);
 }
 
+std::optional<ExitChoice> another_exit(const ExitTable* table,
+                                       const std::vector<std::string>& tried) {
+  if (table == nullptr) return std::nullopt;
+  for (const ExitState& exit : table->exits) {
+    if (std::ranges::find(tried, exit.name) != tried.end()) continue;
+    if (auto choice = choice_of(exit)) return choice;
+  }
+  return std::nullopt;
+}
+
 bool still_usable(const ExitTable* table, const ExitChoice& choice) {
   if (choice.device.empty()) return true;
   if (table == nullptr) return false;

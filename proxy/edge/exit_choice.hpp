@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace oceanid::proxy {
 
@@ -20,6 +21,11 @@ struct ExitChoice {
 // The pinned exit, else the selected one; none when it is not usable or has no device yet.
 std::optional<ExitChoice> choose_exit(const ExitTable* table, bool configured,
                                       const std::optional<std::string>& pin);
+
+// The most preferred usable exit whose name is not among `tried`; none when no exits are
+// configured.
+std::optional<ExitChoice> another_exit(const ExitTable* table,
+                                       const std::vector<std::string>& tried);
 
 // Whether sockets bound for that choice still have a chance.
 bool still_usable(const ExitTable* table, const ExitChoice& choice);

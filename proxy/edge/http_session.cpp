@@ -273,6 +273,7 @@ class HttpSession {
       answer.request_id = trace_.record.id;
       answer.detail = std::move(refusal.detail);
       answer.next_hop = std::move(refusal.next_hop);
+      answer.retry_after = refusal.retry_after;
       answer.node = snapshot_->runtime->node;
       answer.json = wants_json(head_);
       trace_.record.status = status_of(refusal.reason);

@@ -53,6 +53,7 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
       snapshot_(std::make_shared<const Snapshot>(std::move(runtime))),
       ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
       lobby_(snapshot_->runtime->budget.lobby),
+      random_(random_start()),
       next_id_(random_start()),
       tasks_(io.get_executor()),
       probes_(*this) {
@@ -72,12 +73,13 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
   probes_.apply(now);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
   if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
-  std::erase_if(resolvers_, [&](const auto& entry) {
+  const auto unused = [&](const auto& entry) {
     return !entry.first.empty() &&
            (now.exits == nullptr || std::ranges::none_of(now.exits->exits, [&](const auto& exit) {
               return exit.usable && exit.device && exit.device->str() == entry.first;
             }));
-  });
+  };
+  std::erase_if(resolvers_, unused);
   for (const auto& tunnel : tunnels_)
     if (gone(tunnel->exit)) tunnel->relay.cut(ClosedBy::proxy, /*reset=*/true);
   exits_changed_.wake_all();

@@ -5,6 +5,8 @@
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "proxy/core/access_record.hpp"
+#include "proxy/core/bad_addresses.hpp"
+#include "proxy/core/breaker.hpp"
 #include "proxy/core/connection_view.hpp"
 #include "proxy/core/guard.hpp"
 #include "proxy/core/inventory.hpp"
@@ -30,6 +32,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -94,6 +97,9 @@ class ServerCore {
   void listen(ListenSocket socket);
   void close_listeners(const std::function<bool(const std::string& key)>& which);
   Resolver& resolver_for(const ExitChoice& exit);
+  BadAddresses& bad_addresses_for(const ExitChoice& exit) { return bad_addresses_[exit.device]; }
+  Breakers& breakers() { return breakers_; }
+  std::uint64_t random() { return random_(); }  // for jitter
 
   Trace begin(const SocketAddress& client, std::string method);
   // The rules let it through: its verdict, and a line for those who debug.
@@ -159,6 +165,9 @@ class ServerCore {
   ClientWires wires_;
   Inventory inventory_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device
+  std::map<std::string, BadAddresses> bad_addresses_;           // by device
+  Breakers breakers_;
+  std::mt19937_64 random_;
   std::list<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::shared_ptr<Listener>> listeners_;  // shared with their accept loops
   Wakeups exits_changed_;

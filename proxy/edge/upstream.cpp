@@ -1,5 +1,7 @@
 #include "proxy/edge/upstream.hpp"
 
+#include "proxy/core/backoff.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,13 @@ using namespace std::chrono_literals;
 // How long a client waits for an exit to become usable: longer than a failover takes, shorter than
 // anybody's patience.
 constexpr auto exit_patience = 2s;
+
+// A path that flaps is mostly back within a second or two, a service that restarts within less.
+// Tries begin this far apart, and grow.
+constexpr auto first_pause = 50ms;
+constexpr auto longest_pause = 1s;
+// A port that nobody listens on stays that way more often than not: its client hears it soon.
+constexpr auto refused_patience = 500ms;
 
 using Failed = std::unexpected<Refusal>;
 
@@ -112,6 +121,7 @@ awaitable<std::expected<Upstream, Refusal>> try_once(ServerCore& core, UpstreamR
   options.attempt_delay = core.snapshot()->runtime->proxy->timeouts.attempt;
   options.deadline = request.deadline;
   options.give_up = [&core, exit] { return exit_died(core, exit); };
+  options.memory = &core.bad_addresses_for(exit);
   options.wakeups = &core.exits_changed();
   const auto dialled = SteadyClock::now();
   auto connected = co_await dial(core.io(), std::move(*targets), std::move(options));
@@ -128,18 +138,137 @@ awaitable<std::expected<Upstream, Refusal>> try_once(ServerCore& core, UpstreamR
   co_return Upstream{std::move(connected->socket), connected->address, std::move(exit)};
 }
 
+// The destination (or the way to it) did not take the connection: what breaks a circuit and what
+// another try may mend.
+bool is_connect_failure(Reason reason) {
+  return reason == Reason::connection_refused || reason == Reason::connection_reset ||
+         reason == Reason::connection_timeout || reason == Reason::destination_unreachable;
+}
+
+// A refusal is the destination's own word, by whatever exit; all else may be this exit's fault.
+bool another_exit_may_help(Reason reason) {
+  return reason == Reason::connection_timeout || reason == Reason::destination_unreachable ||
+         reason == Reason::no_exit || reason == Reason::source_ports_exhausted;
+}
+
+// One request's way past the destination's circuit breaker.
+class Circuit {
+ public:
+  Circuit(ServerCore& core, std::string destination)
+      : core_(core), destination_(std::move(destination)) {}
+  ~Circuit() {
+    if (probe_) core_.breakers().abandoned(destination_);
+  }
+  Circuit(const Circuit&) = delete;
+  Circuit& operator=(const Circuit&) = delete;
+
+  std::optional<Refusal> enter() {
+    const auto answer = core_.breakers().ask(destination_, SteadyClock::now());
+    probe_ = answer.probe;
+    if (answer.allowed) return std::nullopt;
+    const auto wait = std::chrono::ceil<std::chrono::seconds>(answer.retry_after);
+    Refusal out{
+        Reason::breaker_open,
+        fmt::format("{} failed repeatedly and is not tried for {} s", destination_, wait.count()),
+        {}};
+    out.retry_after = static_cast<int>(wait.count());
+    return out;
+  }
+
+  void leave(Reason reason) {
+    Breakers& breakers = core_.breakers();
+    if (reason != Reason::ok && !is_connect_failure(reason)) return;
+    if (reason == Reason::ok && breakers.known() == 0) return;
+    bool opened = false;
+    if (reason == Reason::ok)
+      breakers.succeeded(destination_);
+    else
+      opened = breakers.failed(destination_, core_.snapshot()->runtime->proxy->breaker,
+                               SteadyClock::now());
+    probe_ = false;
+    core_.stats().breakers(breakers.open(), opened);
+  }
+
+ private:
+  ServerCore& core_;
+  std::string destination_;
+  bool probe_ = false;
+};
+
+// Over the exits and over time: the next usable exit when one cannot connect and the request pins
+// none, then all of them again after a pause.
+class Attempts {
+ public:
+  Attempts(ServerCore& core, UpstreamRequest request, Trace& trace)
+      : core_(core),
+        request_(std::move(request)),
+        trace_(trace),
+        backoff_(first_pause, longest_pause) {}
+
+  awaitable<std::expected<Upstream, Refusal>> run() {
+    for (;;) {
+      auto exit = next_ ? std::exchange(next_, {}) : co_await wait_for_exit(core_, request_);
+      if (!exit) co_return failed(Reason::no_exit, why_no_exit(core_, request_));
+      trace_.record.exit = exit->name;
+      tried_.push_back(exit->name);
+      auto upstream = co_await try_once(core_, shared_deadline(), *exit, trace_);
+      if (upstream || SteadyClock::now() >= request_.deadline) co_return upstream;
+      const Reason reason = upstream.error().reason;
+      if (!exit_died(core_, *exit)) {
+        if (another_exit_may_help(reason)) next_ = other_exit();
+        if (next_) continue;
+        const auto now = SteadyClock::now();
+        const auto again = now + backoff_.next(core_.random());
+        // A try that begins when the time is over could only say "timeout" instead of what is
+        // known.
+        if (!is_connect_failure(reason) || now >= patience(reason) || again >= request_.deadline)
+          co_return upstream;
+        co_await Wakeups::sleep(core_.io(), core_.exits_changed(), again);
+      }
+      tried_.clear();
+    }
+  }
+
+ private:
+  std::optional<ExitChoice> other_exit() const {
+    if (request_.exit) return std::nullopt;
+    const auto snapshot = core_.snapshot();
+    if (!snapshot->runtime->exits_configured) return std::nullopt;
+    return another_exit(snapshot->runtime->exits.get(), tried_);
+  }
+
+  // While there is another exit, this one gets half of the time that is left.
+  UpstreamRequest shared_deadline() const {
+    UpstreamRequest out = request_;
+    if (other_exit()) out.deadline -= (request_.deadline - SteadyClock::now()) / 2;
+    return out;
+  }
+
+  SteadyClock::time_point patience(Reason reason) const {
+    const auto half = started_ + (request_.deadline - started_) / 2;
+    return reason == Reason::connection_refused ? std::min(started_ + refused_patience, half)
+                                                : half;
+  }
+
+  ServerCore& core_;
+  UpstreamRequest request_;
+  Trace& trace_;
+  SteadyClock::time_point started_ = SteadyClock::now();
+  Backoff backoff_;
+  std::vector<std::string> tried_;  // exits, in this round
+  std::optional<ExitChoice> next_;
+};
+
 }  // namespace
 
 awaitable<std::expected<Upstream, Refusal>> open_upstream(ServerCore& core, UpstreamRequest request,
                                                           Trace& trace) {
-  for (;;) {
-    auto exit = co_await wait_for_exit(core, request);
-    if (!exit) co_return failed(Reason::no_exit, why_no_exit(core, request));
-    trace.record.exit = exit->name;
-    auto upstream = co_await try_once(core, request, *exit, trace);
-    if (upstream || SteadyClock::now() >= request.deadline || !exit_died(core, *exit))
-      co_return upstream;
-  }
+  Circuit circuit(core, request.destination.to_string());
+  if (auto refusal = circuit.enter()) co_return std::unexpected(std::move(*refusal));
+  Attempts attempts(core, std::move(request), trace);
+  auto upstream = co_await attempts.run();
+  circuit.leave(upstream ? Reason::ok : upstream.error().reason);
+  co_return upstream;
 }
 
 }  // namespace oceanid::proxy

@@ -1,6 +1,8 @@
 #pragma once
 // From a destination to a connected socket: choose the exit, resolve, judge each address, dial;
-// over again when the exit dies meanwhile, all within one deadline. Common to CONNECT and forwards.
+// over again when the exit dies meanwhile, by the next usable exit when this one cannot connect
+// (not when the request pins one), and after a jittered pause when the path flaps; all within one
+// deadline, past the destination's circuit breaker. Common to all protocols and forwards.
 
 #include "proxy/edge/server_core.hpp"
 

@@ -6,6 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 namespace oceanid::proxy::test {
@@ -24,6 +25,15 @@ UniqueFd listen_at(const std::string& address, std::uint16_t port, int backlog) 
   return fd;
 }
 
+// Returns the limit before.
+rlimit limit_files(rlim_t most) {
+  rlimit before{};
+  EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit now{.rlim_cur = most, .rlim_max = before.rlim_max};
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &now), 0);
+  return before;
+}
+
 using DialResult = std::expected<Dialed, DialFailure>;
 
 awaitable<void> dial_into(asio::io_context& io, std::vector<SocketAddress> addresses,
@@ -32,9 +42,11 @@ awaitable<void> dial_into(asio::io_context& io, std::vector<SocketAddress> addre
 }
 
 DialResult run_dial(asio::io_context& io, std::vector<SocketAddress> addresses,
-                    std::chrono::milliseconds attempt_delay, std::chrono::milliseconds patience) {
+                    std::chrono::milliseconds attempt_delay, std::chrono::milliseconds patience,
+                    BadAddresses* memory = nullptr) {
   std::optional<DialResult> out;
   DialOptions options;
+  options.memory = memory;
   options.attempt_delay = attempt_delay;
   options.deadline = SteadyClock::now() + patience;
   asio::co_spawn(io, dial_into(io, std::move(addresses), std::move(options), out),
@@ -75,6 +87,57 @@ TEST(EdgeDialer, ASilentAddressCostsOneAttemptDelay) {
   EXPECT_EQ(result->address.to_string(), "127.0.0.1:" + port);
   EXPECT_GE(took, 200ms);
   EXPECT_LT(took, 1500ms);
+}
+
+// A dead first address: the first connection takes one attempt delay more and stays below 400 ms,
+// the next one goes to the living address at once.
+TEST(EdgeDialer, ADeadFirstAddressCostsOneDelayOnceAndIsRememberedThen) {
+  asio::io_context io{1};
+  Target good;
+  const UniqueFd deaf = listen_at("127.0.0.8", good.port(), 0);
+  const UniqueFd filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const NativeAddress raw = to_native({IpAddress::parse("127.0.0.8").value(), good.port()});
+  ASSERT_EQ(::connect(filler.get(), raw.get(), raw.length), 0);
+  const std::string port = std::to_string(good.port());
+  BadAddresses memory;
+  const auto dial_once = [&] {
+    const auto start = SteadyClock::now();
+    const auto result =
+        run_dial(io, {at("127.0.0.8:" + port), at("127.0.0.1:" + port)}, 250ms, 5s, &memory);
+    EXPECT_TRUE(result.has_value());
+    return SteadyClock::now() - start;
+  };
+  const auto first = dial_once();
+  EXPECT_GE(first, 250ms);
+  EXPECT_LT(first, 400ms);
+  EXPECT_TRUE(memory.is_bad(at("127.0.0.8:" + port), SteadyClock::now()));
+  EXPECT_LT(dial_once(), 200ms);
+}
+
+// Fifty addresses of which only the last one lives: it is reached, and never are more than eight
+// attempts open.
+TEST(EdgeDialer, ManySilentAddressesAreBoundedAndDoNotHideTheLast) {
+  asio::io_context io{1};
+  Target good;
+  std::vector<UniqueFd> held;
+  std::vector<SocketAddress> addresses;
+  for (int i = 10; i < 59; ++i) {
+    const SocketAddress address = {IpAddress::parse("127.0.0." + std::to_string(i)).value(),
+                                   good.port()};
+    held.push_back(listen_at(address.address.to_string(), good.port(), 0));
+    held.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const NativeAddress raw = to_native(address);
+    ASSERT_EQ(::connect(held.back().get(), raw.get(), raw.length), 0);
+    addresses.push_back(address);
+  }
+  addresses.push_back({IpAddress::parse("127.0.0.1").value(), good.port()});
+  const UniqueFd lowest(::dup(0));
+  // The loop's own descriptors, the eight attempts and one that is being opened.
+  const rlimit before = limit_files(static_cast<rlim_t>(lowest.get()) + 16);
+  const auto result = run_dial(io, addresses, 20ms, 10s);
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(result.has_value()) << result.error().detail;
+  EXPECT_EQ(result->address, addresses.back());
 }
 
 TEST(EdgeDialer, ARefusalMovesOnAtOnceAndLeavesNoSocketBehind) {
