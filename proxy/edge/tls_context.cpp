@@ -123,13 +123,20 @@ Result<void> ask_clients(SSL_CTX* context, const ListenerTls& tls, const Secrets
   return {};
 }
 
+// "http 1.1" and "http/1.0": spellings of clients that speak HTTP/1.1 (https-proxy-agent of Node).
+bool means_http1(const unsigned char* offered, unsigned int size) {
+  const std::string_view list(reinterpret_cast<const char*>(offered), size);
+  return list.find("\x08http 1.1") != std::string_view::npos ||
+         list.find("\x08http/1.0") != std::string_view::npos;
+}
+
 // RFC 7301: a client that offers protocols, but not ours, is told so rather than misunderstood.
 int choose_http11(SSL*, const unsigned char** out, unsigned char* size,
                   const unsigned char* offered, unsigned int offered_size, void*) {
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, size, alpn_http11, sizeof alpn_http11, offered,
                             offered_size) != OPENSSL_NPN_NEGOTIATED)
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
+    return means_http1(offered, offered_size) ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
 }
