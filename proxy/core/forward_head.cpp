@@ -196,9 +196,12 @@ bool is_loop(const RequestHead& head, std::string_view pseudonym) {
 }
 
 std::string wanted_upgrade(const RequestHead& head) {
-  if (!list_has(head.fields, "connection", "upgrade")) return {};
+  if (head.version == HttpVersion::http10 || !list_has(head.fields, "connection", "upgrade"))
+    return {};
   const auto wanted = values_of(head.fields, "upgrade");
-  return wanted.empty() ? std::string() : std::string(wanted.front());
+  // HTTP/2 in the clear is another protocol for us too (RFC 9113 section 3.1 has withdrawn it).
+  return wanted.empty() || equal_without_case(wanted.front(), "h2c") ? std::string()
+                                                                     : std::string(wanted.front());
 }
 
 }  // namespace oceanid::proxy

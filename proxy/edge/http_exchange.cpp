@@ -3,6 +3,7 @@
 #include "proxy/core/http_fields.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <span>
 #include <utility>
@@ -114,9 +115,14 @@ awaitable<std::optional<Refusal>> HttpExchange::connect(UpstreamRequest request,
 
 awaitable<HttpExchange::Outcome> HttpExchange::attempt() {
   using namespace asio::experimental::awaitable_operators;
-  // The upload never ends first: what the origin says decides.
+  // What the origin says decides; the upload ends first only when the client cannot complete its
+  // request.
   auto ended = co_await (download() || upload());
-  co_return std::get<0>(ended);
+  if (ended.index() == 0) co_return std::get<0>(ended);
+  if (answered_) co_return Outcome::broken;
+  if (up_chunks_.state() == ChunkedReader::State::failed)
+    co_return refuse(Reason::bad_request, up_chunks_.fault());
+  co_return refuse(Reason::client_gone, {});
 }
 
 ForwardedHead HttpExchange::our_word(bool keep_alive) const {
@@ -134,20 +140,18 @@ awaitable<void> HttpExchange::upload() {
     std::string bytes = std::exchange(buffered_, {});
     if (bytes.empty()) {
       auto received = co_await receive(client_, core_.pool(), up_timer_, patience);
-      if (!received || received->empty()) break;
+      if (!received || received->empty()) co_return;
       bytes = std::move(*received);
     }
     std::string out;
     std::size_t consumed = 0;
-    if (!take_content(bytes, out, consumed)) break;
+    if (!take_content(bytes, out, consumed)) co_return;
     buffered_ = bytes.substr(consumed);
     trace_.record.bytes_up += out.size();
     core_.pool().count_up(out.size());
     content_sent_ = content_sent_ || !out.empty();
     open = co_await send_all(origin_->socket, std::move(out), up_timer_, patience);
   }
-  // A request that cannot be completed must not look complete, nor wait for ever.
-  if (!uploaded_ && open) finish_sending(origin_->socket.native_handle());
   up_timer_.expires_at(SteadyClock::time_point::max());
   static_cast<void>(co_await up_timer_.async_wait(as_result));
 }
@@ -180,12 +184,16 @@ HttpExchange::Outcome HttpExchange::refuse(Reason reason, std::string detail) {
   return Outcome::refused;
 }
 
-// The origin has closed without a word. On a connection of the pool that may be an old farewell:
-// the request was not looked at, and with no content of it sent it can be sent again.
+// RFC 9110 section 9.2.2: what may be sent a second time without asking.
+bool HttpExchange::is_repeatable() const {
+  constexpr std::array<std::string_view, 6> idempotent = {"GET", "HEAD",   "OPTIONS",
+                                                          "PUT", "DELETE", "TRACE"};
+  return !content_sent_ && std::ranges::find(idempotent, head_.method) != idempotent.end();
+}
+
+// The origin has closed without a word. On a connection of the pool that may be an old farewell.
 HttpExchange::Outcome HttpExchange::no_answer() {
-  if (pooled_ && !content_sent_) return Outcome::retry;
-  if (up_chunks_.state() == ChunkedReader::State::failed)
-    return refuse(Reason::bad_request, up_chunks_.fault());
+  if (pooled_ && is_repeatable()) return Outcome::retry;
   return refuse(Reason::connection_reset,
                 "the destination closed the connection without an answer");
 }

@@ -50,6 +50,7 @@ class HttpExchange {
   awaitable<Outcome> download_content(Framing framing, std::string rest);
   awaitable<void> upload();
   awaitable<std::optional<ResponseHead>> read_response_head(std::string& rest, Outcome& outcome);
+  bool is_repeatable() const;
   Outcome no_answer();
   Outcome refuse(Reason reason, std::string detail);
   bool take_content(std::string_view bytes, std::string& out, std::size_t& consumed);

@@ -277,7 +277,9 @@ class HttpSession {
       answer.node = snapshot_->runtime->node;
       answer.json = wants_json(head_);
       trace_.record.status = status_of(refusal.reason);
-      co_await send_and_linger(render_answer(answer));
+      std::string text = render_answer(answer);
+      if (head_.method == "HEAD") text.resize(text.find("\r\n\r\n") + 4);  // it has no content
+      co_await send_and_linger(std::move(text));
     }
     seat_.leave();  // before its descriptor can be another's
     client_.close();

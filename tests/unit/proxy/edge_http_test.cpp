@@ -157,6 +157,41 @@ TEST(EdgeHttp, AnIdleConnectionThatDiedIsReplaced) {
   EXPECT_EQ(x.client.recv_exact(2), "ok");
 }
 
+TEST(EdgeHttp, APostIsNotRepeated) {
+  Exchange x;
+  x.ask(get(x.target));
+  ASSERT_TRUE(x.origin.send_all("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  x.client.recv_head();
+  ASSERT_TRUE(x.client.send_all("POST " + url(x.target) +
+                                " HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"));
+  EXPECT_TRUE(x.origin.recv_head().starts_with("POST "));
+  x.origin.close();
+  EXPECT_TRUE(x.client.recv_head().starts_with("HTTP/1.1 502 "));
+  EXPECT_TRUE(x.target.accept_would_block());
+}
+
+TEST(EdgeHttp, ABrokenChunkEndsTheRequestWhileTheOriginWaits) {
+  Exchange x;
+  x.ask("POST " + url(x.target) +
+        " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX");
+  EXPECT_TRUE(x.client.recv_head().starts_with("HTTP/1.1 400 "));
+}
+
+TEST(EdgeHttp, AClientThatLeavesWithinItsRequestEndsIt) {
+  Exchange x;
+  x.ask("POST " + url(x.target) + " HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+  EXPECT_EQ(x.origin.recv_exact(4), "half");
+  x.client.close();
+  EXPECT_EQ(x.origin.recv_all(), "");
+}
+
+TEST(EdgeHttp, ARefusedHeadHasNoContent) {
+  Gateway gateway;
+  Peer client = gateway.client();
+  ASSERT_TRUE(client.send_all("HEAD https://a.test/ HTTP/1.1\r\nHost: a\r\n\r\n"));
+  EXPECT_TRUE(client.recv_all().ends_with("\r\n\r\n"));
+}
+
 TEST(EdgeHttp, AnUpgradeBecomesATunnel) {
   Exchange x;
   const std::string head =
