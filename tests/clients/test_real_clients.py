@@ -312,9 +312,10 @@ def chromium(gateway, listener, folder):
                "--ignore-certificate-errors", "--dump-dom", gateway.url, timeout=120)
 
 
+# A listener that is not named for a client is one that this client does not speak, or not proven with it (apt over TLS).
 EVERY, WITHOUT_SOCKS, PLAIN = ("http", "tls", "socks"), ("http", "tls"), ("http",)
 CLIENTS = {curl: EVERY, wget: PLAIN, python_requests: EVERY, python_httpx: ("http", "socks"), python_aiohttp: WITHOUT_SOCKS,
-           node_agent: WITHOUT_SOCKS, node_fetch: WITHOUT_SOCKS, go: EVERY, java: PLAIN, git: EVERY, apt: EVERY,
+           node_agent: WITHOUT_SOCKS, node_fetch: WITHOUT_SOCKS, go: EVERY, java: PLAIN, git: EVERY, apt: ("http", "socks"),
            npm: PLAIN, openssl: PLAIN, ssh: ("http", "socks"), chromium: EVERY}
 
 
