@@ -88,7 +88,7 @@ void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
   out.counter("oceanid_proxy_guard_denied_total", "Destinations refused by the address guard");
   for (const auto& [range, count] : proxy.guard_denied)
     out.value(number(count), {{"range", range}});
-  out.gauge("oceanid_proxy_breakers_open", "Destinations left alone now, counted by event loop");
+  out.gauge("oceanid_proxy_breakers_open", "Destinations left alone now");
   out.value(number(proxy.breakers_open));
   out.counter("oceanid_proxy_breaker_opened_total", "How often a destination was left alone");
   out.value(number(proxy.breakers_opened));

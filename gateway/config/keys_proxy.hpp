@@ -161,9 +161,7 @@ void describe(Visitor& v, proxy::ProxySettings& s) {
   v.field({"dns", "how names are resolved"}, s.dns, Object{});
   v.field({"timeouts", "of a connection"}, s.timeouts, Object{});
   v.field({"limits", "of the whole proxy"}, s.limits, Object{});
-  v.field(
-      {"breaker", "leaves a failing target alone for a while; each event loop by its own count"},
-      s.breaker, Object{});
+  v.field({"breaker", "leaves a failing target alone for a while"}, s.breaker, Object{});
   v.field({.name = "parent", .doc = "a proxy to go through", .later = true}, s.parent,
           Nullable{UrlType{"http://user:password@proxy.example.net:3128", true}});
 }

@@ -115,6 +115,8 @@ awaitable<void> Netd::run() {
   worker_.send_exits(network_.exits());
   worker_.request_names(network_.endpoint_names());
   store_listeners();
+  files_.watch({loaded_.path});
+  files_.watch(secret_files(config));
   tasks_.spawn("tick", tick());
   starting_ = false;
 }
@@ -131,6 +133,8 @@ awaitable<void> Netd::tick() {
   for (;;) {
     co_await sleep_for(tick_interval);
     worker_.send_snapshot(snapshot());
+    if (!changing_ && !stopping_ && files_.changed())
+      tasks_.spawn("reload", reload_unasked("a changed file"));
     if (stopping_ && ++stopping_for % progress_ticks == 0)
       log::info("gateway", "draining", {{"tunnels_open", std::to_string(counters_.tunnels_open)}});
   }
@@ -141,7 +145,8 @@ awaitable<void> Netd::signals() {
     auto [ec, number] = co_await signals_.async_wait(as_result);
     if (ec) co_return;
     if (number == SIGHUP) {
-      tasks_.spawn("reload", reload_on_signal());  // a reload takes its time; the next signal not
+      // A reload takes its time; the next signal does not wait for it.
+      tasks_.spawn("reload", reload_unasked("SIGHUP"));
     } else if (number == SIGUSR2) {
       tasks_.spawn("upgrade", upgrade());
     } else if (stopping_) {
@@ -175,7 +180,7 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
     co_return "draining: no new connections; this process ends when the last one has";
   }
   if (name == "reload") {
-    auto done = co_await reload();
+    auto done = co_await reload(false);
     if (!done) co_return std::unexpected(std::move(done.error()));
     const auto* cut = arguments.if_bool();
     co_return boost::json::value(*done + co_await forbidden_now(cut != nullptr && *cut));
@@ -186,9 +191,10 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
 }
 
 // One change of the configuration or the kernel at a time; a start under way is waited for, so that
-// no SIGHUP is lost. On success the caller resets changing_.
+// no SIGHUP is lost, and so is a reload that nobody asked for. On success the caller resets
+// changing_.
 awaitable<Result<void>> Netd::begin_change() {
-  while (starting_ && !stopping_)
+  while ((starting_ || following_) && !stopping_)
     co_await sleep_for(look_again);
   if (changing_ || stopping_)
     co_return fail(Errc::already_exists, "another change, or the end, is under way");
@@ -233,11 +239,15 @@ awaitable<std::string> Netd::forbidden_now(bool cut) {
   co_return out;
 }
 
-awaitable<Result<std::string>> Netd::reload() {
+awaitable<Result<std::string>> Netd::reload(bool unasked) {
   if (auto begun = co_await begin_change(); !begun)
     co_return std::unexpected(std::move(begun.error()));
+  following_ = unasked;
   manager_.reloading();
+  files_.forget_all();
+  files_.watch({loaded_.path});
   LoadedConfig fresh = load_config(loaded_.path);
+  if (fresh.config) files_.watch(secret_files(*fresh.config));
   Result<void> done = {};
   if (!fresh.config) done = fail(Errc::invalid_argument, all_problems(fresh));
   if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
@@ -253,8 +263,10 @@ awaitable<Result<std::string>> Netd::reload() {
   if (done) done = co_await worker_.check(for_worker);
   if (done) done = co_await network_.reconfigure(*fresh.config);
   changing_ = false;
+  following_ = false;
   if (!done) {
     listeners_.retain(wanted_listeners(*loaded_.config, cores_));
+    files_.watch(secret_files(*loaded_.config));
     configuration_error_ = done.error().what;
     log::error("gateway", "reload refused; what runs goes on", {{"error", configuration_error_}});
     journal_.add("gateway", "a reload was refused; the former configuration stays in force");
@@ -275,10 +287,14 @@ awaitable<Result<std::string>> Netd::reload() {
   co_return fmt::format("configuration {} is in force", generation_);
 }
 
-awaitable<void> Netd::reload_on_signal() {
-  auto done = co_await reload();
+awaitable<void> Netd::reload_unasked(std::string cause) {
+  log::info("gateway", "reading the configuration again", {{"cause", cause}});
+  auto done = co_await reload(true);
   if (!done && done.error().code == Errc::already_exists)
-    log::warn("gateway", "SIGHUP not followed", {{"why", done.error().what}});
+    log::warn("gateway", cause + " not followed", {{"why", done.error().what}});
+  if (!done) co_return;
+  if (const std::string forbidden = co_await forbidden_now(false); !forbidden.empty())
+    log::warn("gateway", "the new configuration forbids open tunnels", {{"which", forbidden}});
 }
 
 // What the next life would fail at: better found while this one can go on.

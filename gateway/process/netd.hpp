@@ -4,8 +4,9 @@
 // waits.
 //
 //   SIGTERM, SIGINT   drain, then exit 0; a second one exits at once
-//   SIGHUP            read the configuration again
-//   SIGUSR2           replace this process by the binary on disk, descriptors kept; refused when
+//   SIGHUP            read the configuration again; so does a change of its file or of a file it
+//   names SIGUSR2           replace this process by the binary on disk, descriptors kept; refused
+//   when
 //                     that could not start
 
 #include "gateway/base/runtime/task_group.hpp"
@@ -15,6 +16,7 @@
 #include "gateway/process/listeners.hpp"
 #include "gateway/process/network.hpp"
 #include "gateway/process/service_manager.hpp"
+#include "gateway/process/watched_files.hpp"
 #include "gateway/process/worker_supervisor.hpp"
 
 #include <string>
@@ -42,8 +44,8 @@ class Netd {
   awaitable<void> tick();
   awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
   awaitable<std::string> forbidden_now(bool cut);
-  awaitable<Result<std::string>> reload();
-  awaitable<void> reload_on_signal();
+  awaitable<Result<std::string>> reload(bool unasked);
+  awaitable<void> reload_unasked(std::string cause);
   awaitable<Result<void>> begin_change();
   Result<void> prepare_upgrade();
   awaitable<void> upgrade();
@@ -66,6 +68,7 @@ class Netd {
   ServiceManager manager_;
   Network network_;
   WorkerSupervisor worker_;
+  WatchedFiles files_;  // what the configuration was read from
   ControlServer control_;
   asio::signal_set signals_;
   TaskGroup tasks_;
@@ -75,9 +78,10 @@ class Netd {
   std::string configuration_error_;
   std::uint64_t generation_ = 1;
   std::uint32_t cores_;
-  bool served_ = false;    // a worker has taken a configuration
-  bool starting_ = true;   // the network is being brought up for the first time
-  bool changing_ = false;  // a reload or a take-down is under way
+  bool served_ = false;     // a worker has taken a configuration
+  bool starting_ = true;    // the network is being brought up for the first time
+  bool changing_ = false;   // a reload or a take-down is under way
+  bool following_ = false;  // that change is one that nobody waits for
   bool stopping_ = false;
   bool upgrade_ = false;
   int exit_code_ = 0;

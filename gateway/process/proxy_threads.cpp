@@ -21,11 +21,11 @@ constexpr auto explain_patience = 15s;
 
 ProxyThreads::ProxyThreads(std::uint32_t count,
                            const std::shared_ptr<const proxy::Runtime>& runtime) {
-  const auto ledger =
-      std::make_shared<proxy::TunnelLedger>();  // limits hold for all loops together
+  const proxy::Commons commons{std::make_shared<proxy::TunnelLedger>(),
+                               std::make_shared<proxy::BreakerBook>()};
   for (std::uint32_t i = 0; i < std::max(count, 1U); ++i) {
     auto& loop = *loops_.emplace_back(std::make_unique<Loop>());
-    loop.server = std::make_unique<proxy::Server>(loop.io, runtime, ledger);
+    loop.server = std::make_unique<proxy::Server>(loop.io, runtime, commons);
     loop.last_beat = Clock::now().time_since_epoch().count();
     beat(loop);
     loop.thread = std::thread([&loop] { loop.io.run(); });

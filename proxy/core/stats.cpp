@@ -39,7 +39,7 @@ StatsSnapshot& StatsSnapshot::operator+=(const StatsSnapshot& other) {
   bytes_down += other.bytes_down;
   merge(guard_denied, other.guard_denied);
   merge(shed, other.shed);
-  breakers_open += other.breakers_open;
+  breakers_open = std::max(breakers_open, other.breakers_open);  // one book for all loops
   breakers_opened += other.breakers_opened;
   merge(forward_open, other.forward_open);
   for (const auto& [key, answers] : other.forward_targets) {

@@ -18,9 +18,11 @@ constexpr auto look_again = 20ms;
 
 }  // namespace
 
-Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
-               std::shared_ptr<TunnelLedger> ledger)
-    : core_(std::make_unique<ServerCore>(io, std::move(runtime), std::move(ledger))) {
+Server::Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime, Commons commons)
+    : core_(std::make_unique<ServerCore>(
+          io, std::move(runtime),
+          commons.ledger ? std::move(commons.ledger) : std::make_shared<TunnelLedger>(),
+          commons.breakers ? std::move(commons.breakers) : std::make_shared<BreakerBook>())) {
   // splice(2) into a connection that the peer has closed raises it and has no flag against that.
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
 }

@@ -1,6 +1,6 @@
 #pragma once
 // The proxy and the forwards of one event loop. A worker runs one Server per thread; they share
-// nothing but immutable Runtimes and the ledger that counts tunnels against the limits.
+// nothing but immutable Runtimes and their Commons.
 //
 // All functions belong to the loop's thread (or to the time before it runs), except snapshot().
 // Destroy only after drain() has ended, or after the loop has been stopped with no session open.
@@ -9,6 +9,7 @@
 #include "proxy/core/explanation.hpp"
 #include "proxy/core/inventory.hpp"
 #include "proxy/core/stats.hpp"
+#include "proxy/edge/breaker_book.hpp"
 #include "proxy/edge/runtime.hpp"
 #include "proxy/edge/socket_linux.hpp"
 #include "proxy/edge/tunnel_ledger.hpp"
@@ -23,12 +24,17 @@ namespace oceanid::proxy {
 
 class ServerCore;
 
+// What holds for all loops of a process together: tunnels counted against the limits, and the
+// destinations that are left alone. Null: this loop has its own.
+struct Commons {
+  std::shared_ptr<TunnelLedger> ledger;
+  std::shared_ptr<BreakerBook> breakers;
+};
+
 class Server {
  public:
-  // Without a ledger of its caller's the limits hold for this loop alone. Makes the process ignore
-  // SIGPIPE.
-  Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
-         std::shared_ptr<TunnelLedger> ledger = nullptr);
+  // Makes the process ignore SIGPIPE.
+  Server(asio::io_context& io, std::shared_ptr<const Runtime> runtime, Commons commons = {});
   ~Server();
 
   // Starts to accept.

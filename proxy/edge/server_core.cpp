@@ -48,10 +48,11 @@ bool is_public(const Guard& guard, const IpAddress& address) {
 }  // namespace
 
 ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
-                       std::shared_ptr<TunnelLedger> ledger)
+                       std::shared_ptr<TunnelLedger> ledger, std::shared_ptr<BreakerBook> breakers)
     : io_(io),
       snapshot_(std::make_shared<const Snapshot>(std::move(runtime))),
-      ledger_(ledger ? std::move(ledger) : std::make_shared<TunnelLedger>()),
+      ledger_(std::move(ledger)),
+      breakers_(std::move(breakers)),
       lobby_(snapshot_->runtime->budget.lobby),
       random_(random_start()),
       next_id_(random_start()),
@@ -251,6 +252,7 @@ StatsSnapshot ServerCore::statistics() const {
   StatsSnapshot out = stats_.snapshot();
   out.bytes_up = pool_.bytes_up();
   out.bytes_down = pool_.bytes_down();
+  out.breakers_open = breakers_->open();
   return out;
 }
 

@@ -6,12 +6,12 @@
 #include "gateway/base/runtime/task_group.hpp"
 #include "proxy/core/access_record.hpp"
 #include "proxy/core/bad_addresses.hpp"
-#include "proxy/core/breaker.hpp"
 #include "proxy/core/connection_view.hpp"
 #include "proxy/core/guard.hpp"
 #include "proxy/core/inventory.hpp"
 #include "proxy/core/lobby.hpp"
 #include "proxy/core/policy.hpp"
+#include "proxy/edge/breaker_book.hpp"
 #include "proxy/edge/client_wire.hpp"
 #include "proxy/edge/dialer.hpp"
 #include "proxy/edge/exit_choice.hpp"
@@ -73,7 +73,7 @@ class Listener;
 class ServerCore {
  public:
   ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runtime,
-             std::shared_ptr<TunnelLedger> ledger);
+             std::shared_ptr<TunnelLedger> ledger, std::shared_ptr<BreakerBook> breakers);
   ~ServerCore();
 
   asio::io_context& io() { return io_; }
@@ -98,7 +98,7 @@ class ServerCore {
   void close_listeners(const std::function<bool(const std::string& key)>& which);
   Resolver& resolver_for(const ExitChoice& exit);
   BadAddresses& bad_addresses_for(const ExitChoice& exit) { return bad_addresses_[exit.device]; }
-  Breakers& breakers() { return breakers_; }
+  BreakerBook& breakers() { return *breakers_; }
   std::uint64_t random() { return random_(); }  // for jitter
 
   Trace begin(const SocketAddress& client, std::string method);
@@ -155,6 +155,7 @@ class ServerCore {
   asio::io_context& io_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::shared_ptr<TunnelLedger> ledger_;
+  std::shared_ptr<BreakerBook> breakers_;
   Lobby lobby_;
   OriginPool origins_;
   std::set<int> idle_clients_;  // their descriptors
@@ -166,7 +167,6 @@ class ServerCore {
   Inventory inventory_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // by device
   std::map<std::string, BadAddresses> bad_addresses_;           // by device
-  Breakers breakers_;
   std::mt19937_64 random_;
   std::list<std::unique_ptr<Tunnel>> tunnels_;
   std::vector<std::shared_ptr<Listener>> listeners_;  // shared with their accept loops

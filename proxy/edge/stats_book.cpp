@@ -24,10 +24,9 @@ void StatsBook::shed(Reason reason) {
   ++counts_.shed[std::string(to_string(reason))];
 }
 
-void StatsBook::breakers(std::uint64_t open, bool opened) {
+void StatsBook::breaker_opened() {
   const std::lock_guard lock(mutex_);
-  counts_.breakers_open = open;
-  if (opened) ++counts_.breakers_opened;
+  ++counts_.breakers_opened;
 }
 
 void StatsBook::resolved(std::chrono::nanoseconds took) {

@@ -19,7 +19,7 @@ class StatsBook {
   void request_ended(Reason reason, const std::string& role);
   void guard_denied(std::string_view range);
   void shed(Reason reason);
-  void breakers(std::uint64_t open, bool opened);  // after each change of a circuit
+  void breaker_opened();
   void resolved(std::chrono::nanoseconds took);
   void connected(std::chrono::nanoseconds took);
   void first_byte(std::chrono::nanoseconds took);

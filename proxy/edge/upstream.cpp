@@ -176,17 +176,13 @@ class Circuit {
   }
 
   void leave(Reason reason) {
-    Breakers& breakers = core_.breakers();
     if (reason != Reason::ok && !is_connect_failure(reason)) return;
-    if (reason == Reason::ok && breakers.known() == 0) return;
-    bool opened = false;
-    if (reason == Reason::ok)
-      breakers.succeeded(destination_);
-    else
-      opened = breakers.failed(destination_, core_.snapshot()->runtime->proxy->breaker,
-                               SteadyClock::now());
     probe_ = false;
-    core_.stats().breakers(breakers.open(), opened);
+    if (reason == Reason::ok)
+      core_.breakers().succeeded(destination_);
+    else if (core_.breakers().failed(destination_, core_.snapshot()->runtime->proxy->breaker,
+                                     SteadyClock::now()))
+      core_.stats().breaker_opened();
   }
 
  private:

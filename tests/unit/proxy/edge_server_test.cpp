@@ -240,7 +240,8 @@ TEST(EdgeServer, TwoLoopsShareTheLimitsAndNothingElse) {
   };
   std::array<Loop, 2> loops;
   for (Loop& loop : loops) {
-    loop.server = std::make_unique<Server>(loop.io, shared, ledger);
+    loop.server =
+        std::make_unique<Server>(loop.io, shared, Commons{.ledger = ledger, .breakers = nullptr});
     std::vector<ListenSocket> sockets;
     sockets.push_back({"p", listen_on_loopback(loop.port).release(), ListenerSettings{}});
     loop.server->adopt(std::move(sockets));

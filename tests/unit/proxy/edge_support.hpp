@@ -67,7 +67,8 @@ std::uint16_t unused_port();  // nobody listens there
 class Gateway {
  public:
   explicit Gateway(const std::function<void(Runtime&, ProxySettings&)>& change = {},
-                   std::vector<ForwardSettings> forwards = {}, ListenerSettings listener = {});
+                   std::vector<ForwardSettings> forwards = {}, ListenerSettings listener = {},
+                   Commons commons = {});
   ~Gateway();
 
   std::uint16_t port() const { return port_; }

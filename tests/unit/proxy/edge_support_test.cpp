@@ -137,7 +137,8 @@ bool Target::accept_would_block() {
 }
 
 Gateway::Gateway(const std::function<void(Runtime&, ProxySettings&)>& change,
-                 std::vector<ForwardSettings> forwards, ListenerSettings listener) {
+                 std::vector<ForwardSettings> forwards, ListenerSettings listener,
+                 Commons commons) {
   settings_.connect_ports.clear();
   settings_.guard.allow = {Prefix::parse("127.0.0.0/8").value()};
   runtime_.access_log = false;
@@ -151,7 +152,7 @@ Gateway::Gateway(const std::function<void(Runtime&, ProxySettings&)>& change,
     sockets.push_back({"forward " + forward.name, fd.release(), forward});
   }
   runtime_.forwards = std::move(forwards);
-  server_ = std::make_unique<Server>(io_, make(change));
+  server_ = std::make_unique<Server>(io_, make(change), std::move(commons));
   server_->adopt(std::move(sockets));
   thread_ = std::thread([this] { io_.run(); });
 }

@@ -73,6 +73,25 @@ TEST(EdgeUpstream, ADestinationThatKeepsFailingIsLeftAloneAndProbedAgain) {
   EXPECT_EQ(gateway.stats().breakers_open, 0U);
 }
 
+TEST(EdgeUpstream, WhatOneLoopLearnsAboutADestinationHoldsForAll) {
+  const Commons commons{nullptr, std::make_shared<BreakerBook>()};
+  const auto change = [](Runtime&, ProxySettings& s) {
+    s.timeouts.connect = 100ms;
+    s.breaker = {.failures = 2, .open = 60s, .open_max = 60s};
+  };
+  Gateway one(change, {}, {}, commons);
+  Gateway two(change, {}, {}, commons);
+  const std::uint16_t port = unused_port();
+  EXPECT_TRUE(ask(one, port).starts_with("HTTP/1.1 502 "));
+  EXPECT_TRUE(ask(two, port).starts_with("HTTP/1.1 502 "));
+  EXPECT_TRUE(ask(one, port).starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(ask(two, port).starts_with("HTTP/1.1 503 "));
+  StatsSnapshot both = one.stats();
+  both += two.stats();
+  EXPECT_EQ(both.breakers_open, 1U) << "one circuit, seen by two loops";
+  EXPECT_EQ(both.breakers_opened, 1U);
+}
+
 // A service that restarts within half a second is not noticed by its clients.
 TEST(EdgeUpstream, ARefusalIsTriedAgainForAMoment) {
   Gateway gateway;
