@@ -10,8 +10,9 @@
 namespace oceanid::proxy {
 
 struct Budget {
-  std::uint32_t tunnels = 0;  // over all event loops; 0: no limit
-  LobbyLimits lobby;          // of each event loop
+  std::uint32_t tunnels = 0;         // over all event loops; 0: no limit
+  LobbyLimits lobby;                 // of each event loop
+  std::uint32_t idle_origins = 256;  // of each event loop: connections kept for another request
   bool operator==(const Budget&) const = default;
 };
 

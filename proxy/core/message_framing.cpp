@@ -2,6 +2,8 @@
 
 #include "proxy/core/http_fields.hpp"
 
+#include <algorithm>
+
 namespace oceanid::proxy {
 namespace {
 
@@ -48,6 +50,17 @@ Result<Framing> framing_of(const ResponseHead& head, std::string_view method) {
   }
   if (lengths.empty()) return Framing{Content::until_close, 0};
   return length > 0 ? Framing{Content::length, length} : Framing{};
+}
+
+std::optional<std::chrono::seconds> announced_idle_time(const ResponseHead& head) {
+  constexpr std::string_view name = "timeout=";
+  constexpr std::uint64_t longest = 86'400;
+  for (const std::string_view member : list_members(values_of(head.fields, "keep-alive"))) {
+    if (!equal_without_case(member.substr(0, name.size()), name)) continue;
+    const auto seconds = parse_content_length(member.substr(name.size()));
+    if (seconds) return std::chrono::seconds(std::min(*seconds, longest));
+  }
+  return std::nullopt;
 }
 
 bool keeps_alive(const RequestHead& head) {

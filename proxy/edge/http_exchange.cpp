@@ -14,6 +14,9 @@
 namespace oceanid::proxy {
 namespace {
 
+// No common server ends an idle connection earlier than this.
+constexpr SteadyClock::duration surely_kept = std::chrono::seconds(2);
+
 // Everything, or false: the other side is gone or silent for too long.
 awaitable<bool> send_all(Descriptor& to, std::string bytes, Timer& timer,
                          std::chrono::milliseconds patience) {
@@ -82,8 +85,7 @@ awaitable<HttpExchange::End> HttpExchange::run(UpstreamRequest request) {
     if (outcome == Outcome::retry) refuse(Reason::connection_reset, {});
     if (outcome == Outcome::broken) end_.reason = Reason::connection_reset;
     end_.client_reusable = outcome == Outcome::done && client_keeps_ && uploaded_;
-    if (outcome == Outcome::done && origin_keeps_ && uploaded_)
-      core_.origins().put(trace_.record.role, target_.destination, std::move(*origin_));
+    if (outcome == Outcome::done && origin_keeps_ && uploaded_) keep_origin();
     break;
   }
   if (end_.switched) {
@@ -93,13 +95,24 @@ awaitable<HttpExchange::End> HttpExchange::run(UpstreamRequest request) {
   co_return std::move(end_);
 }
 
+// Not once other rules hold: its address was judged by those of this request.
+void HttpExchange::keep_origin() {
+  if (core_.snapshot().get() != &snapshot_ || core_.draining()) return;
+  core_.origins().put(trace_.record.role, target_.destination, std::move(*origin_),
+                      origin_idle_time_);
+}
+
 awaitable<std::optional<Refusal>> HttpExchange::connect(UpstreamRequest request,
                                                         bool pooled_allowed) {
   pooled_ = false;
   const auto exit = choose_exit(snapshot_.runtime->exits.get(), snapshot_.runtime->exits_configured,
                                 request.exit);
   if (pooled_allowed && exit) {
-    origin_ = core_.origins().take(*exit, trace_.record.role, target_.destination);
+    // What cannot be sent a second time takes only a connection whose origin hardly tires of it in
+    // this moment.
+    const bool safe = is_repeatable() && sent_.content == Content::none;
+    origin_ = core_.origins().take(*exit, trace_.record.role, target_.destination,
+                                   safe ? SteadyClock::duration::max() : surely_kept);
     pooled_ = origin_.has_value();
   }
   if (!pooled_) {
@@ -268,6 +281,7 @@ awaitable<HttpExchange::Outcome> HttpExchange::download() {
   origin_keeps_ = keeps_alive(*head) && framing->content != Content::until_close &&
                   !authenticates_connection(head_.fields) &&
                   !authenticates_connection(head->fields);
+  origin_idle_time_ = announced_idle_time(*head);
   answered_ = true;
   if (!co_await send_all(client_, render_response(*head, out, our_word(client_keeps_ && uploaded_)),
                          down_timer_, patience))

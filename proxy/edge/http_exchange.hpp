@@ -16,6 +16,7 @@
 #include "proxy/edge/server_core.hpp"
 #include "proxy/edge/upstream.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,6 +47,7 @@ class HttpExchange {
 
   awaitable<std::optional<Refusal>> connect(UpstreamRequest request, bool pooled_allowed);
   awaitable<Outcome> attempt();
+  void keep_origin();
   awaitable<Outcome> download();
   awaitable<Outcome> download_content(Framing framing, std::string rest);
   awaitable<void> upload();
@@ -76,6 +78,7 @@ class HttpExchange {
   bool answered_ = false;      // the client has seen a final response head
   bool client_keeps_ = false;
   bool origin_keeps_ = false;
+  std::optional<std::chrono::seconds> origin_idle_time_;
   std::string greeting_;
   End end_;
 };

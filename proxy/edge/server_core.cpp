@@ -54,10 +54,12 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
       ledger_(std::move(ledger)),
       breakers_(std::move(breakers)),
       lobby_(snapshot_->runtime->budget.lobby),
+      origins_(io),
       random_(random_start()),
       next_id_(random_start()),
       tasks_(io.get_executor()),
       probes_(*this) {
+  origins_.set_limit(snapshot_->runtime->budget.idle_origins);
   tls_.apply(*snapshot_->runtime);
   probes_.apply(*snapshot_->runtime);
 }
@@ -69,6 +71,7 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
       std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
   const Runtime& now = *snapshot_->runtime;
   lobby_.set_limits(now.budget.lobby);
+  origins_.set_limit(now.budget.idle_origins);
   origins_.clear();  // judged by other rules, or through another exit
   tls_.apply(now);
   probes_.apply(now);

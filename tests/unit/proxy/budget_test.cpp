@@ -27,9 +27,11 @@ TEST(Budget, EverythingTogetherStaysBelowTheLimitOfFiles) {
       limits.tunnels = 0;
       const Budget budget = budget_for(files, loops, limits);
       const auto used = std::uint64_t{2} * budget.tunnels + loops * budget.lobby.connections +
-                        std::uint64_t{loops} * 2 * 96;
+                        loops * budget.idle_origins + std::uint64_t{loops} * 2 * 96;
       EXPECT_LT(used, files) << files << " files, " << loops << " loops";
       EXPECT_GT(budget.tunnels, files / 8);
+      EXPECT_GT(budget.idle_origins, 0U);
+      EXPECT_LE(budget.idle_origins, 256U);
     }
 }
 

@@ -103,5 +103,18 @@ TEST(MessageFraming, Persistence) {
   EXPECT_TRUE(keeps_alive(accepted("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n")));
 }
 
+TEST(ResponseFraming, TheAnnouncedIdleTimeIsRead) {
+  const auto idle = [](const std::string& value) {
+    return announced_idle_time(accepted("HTTP/1.1 200 OK\r\nKeep-Alive: " + value + "\r\n\r\n"));
+  };
+  EXPECT_EQ(idle("timeout=5"), std::chrono::seconds(5));
+  EXPECT_EQ(idle("max=99, Timeout=15"), std::chrono::seconds(15));
+  EXPECT_EQ(idle("timeout=0"), std::chrono::seconds(0));
+  EXPECT_EQ(idle("timeout=9223372036854775807"), std::chrono::hours(24));
+  EXPECT_EQ(idle("timeout=x"), std::nullopt);
+  EXPECT_EQ(idle("max=5"), std::nullopt);
+  EXPECT_EQ(announced_idle_time(accepted("HTTP/1.1 200 OK\r\n\r\n")), std::nullopt);
+}
+
 }  // namespace
 }  // namespace oceanid::proxy
