@@ -50,8 +50,9 @@ std::string without_password(std::string_view text) {
 
 }  // namespace
 
-void Report::add(Place place, std::string path, std::string message) {
-  problems_.push_back({place.line, place.column, std::move(path), std::move(message)});
+void Report::add(Place place, std::string path, const std::string& message) {
+  // Once more, whoever wrote it: a parser's own words may hold what it was given.
+  problems_.push_back({place.line, place.column, std::move(path), printable(message)});
 }
 
 bool Report::clean(std::string_view path) const {

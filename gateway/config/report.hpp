@@ -13,7 +13,7 @@ namespace oceanid::config {
 
 class Report {
  public:
-  void add(Place place, std::string path, std::string message);
+  void add(Place place, std::string path, const std::string& message);
 
   // No problem at `path`, below it or above it: a cross check may rely on what is there.
   bool clean(std::string_view path) const;
