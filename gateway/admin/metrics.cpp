@@ -81,6 +81,16 @@ void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
   out.value(number(proxy.bytes_up), {{"direction", "up"}});
   out.value(number(proxy.bytes_down), {{"direction", "down"}});
   out.histogram("oceanid_proxy_dns_seconds", "Name resolution", proxy.dns_seconds);
+  out.counter("oceanid_proxy_dns_lookups_total", "Names resolved, by where the answer came from");
+  out.value(number(proxy.dns.hit), {{"result", "hit"}});
+  out.value(number(proxy.dns.negative), {{"result", "negative"}});
+  out.value(number(proxy.dns.stale), {{"result", "stale"}});
+  out.value(number(proxy.dns.miss), {{"result", "miss"}});
+  out.value(number(proxy.dns.hosts), {{"result", "hosts"}});
+  out.counter("oceanid_proxy_dns_prefetch_total", "Names asked again in the background");
+  out.value(number(proxy.dns.prefetch));
+  out.gauge("oceanid_proxy_dns_cache_entries", "Names in the caches of all event loops and exits");
+  out.value(number(proxy.dns.entries));
   out.histogram("oceanid_proxy_connect_seconds", "Connecting to the destination",
                 proxy.connect_seconds);
   out.histogram("oceanid_proxy_first_byte_seconds",

@@ -106,10 +106,12 @@ void describe(Visitor& v, proxy::GuardSettings& s) {
 
 template <class Visitor>
 void describe(Visitor& v, proxy::DnsSettings& s) {
-  v.field({"servers", "[]: the host's; public ones are asked through the chosen exit"}, s.servers,
-          List{dns_server});
-  v.field({"timeout", "of one question"}, s.timeout, duration);
-  v.field({"cache", "answers kept"}, s.cache, count_from_zero);
+  v.field({"servers",
+           "[]: the host's, whose search list, ndots and options hold either way; public ones are "
+           "asked through the chosen exit"},
+          s.servers, List{dns_server});
+  v.field({"timeout", "a name must be resolved"}, s.timeout, duration);
+  v.field({"cache", "names kept by each event loop for each exit"}, s.cache, count_from_zero);
 }
 
 template <class Visitor>

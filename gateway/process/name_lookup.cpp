@@ -24,7 +24,8 @@ void NameLookup::start(std::vector<std::string> names, const tunnel::TunnelSetti
   // An endpoint's name is asked by the underlay: no device, whatever the exits are doing.
   auto unbound = [](const IpAddress&) { return std::expected<std::string, int>(std::string()); };
   round_ = std::make_shared<Round>();
-  round_->resolver = std::make_unique<proxy::Resolver>(io_, std::move(dns), std::move(unbound));
+  round_->resolver = std::make_unique<proxy::Resolver>(
+      io_, proxy::ResolverOptions{std::move(dns), std::move(unbound), nullptr, {}});
   round_->names = std::move(names);
   round_->sink = std::move(sink);
   for (const auto& name : round_->names)

@@ -32,6 +32,14 @@ Histogram& Histogram::operator+=(const Histogram& other) {
   return *this;
 }
 
+DnsCounts& DnsCounts::operator+=(const DnsCounts& other) {
+  for (const auto member :
+       {&DnsCounts::hit, &DnsCounts::negative, &DnsCounts::stale, &DnsCounts::miss,
+        &DnsCounts::hosts, &DnsCounts::prefetch, &DnsCounts::entries})
+    this->*member += other.*member;
+  return *this;
+}
+
 StatsSnapshot& StatsSnapshot::operator+=(const StatsSnapshot& other) {
   merge(requests, other.requests);
   tunnels_open += other.tunnels_open;
@@ -46,6 +54,7 @@ StatsSnapshot& StatsSnapshot::operator+=(const StatsSnapshot& other) {
     const auto [place, fresh] = forward_targets.emplace(key, answers);
     if (!fresh) place->second = place->second && answers;
   }
+  dns += other.dns;
   dns_seconds += other.dns_seconds;
   connect_seconds += other.connect_seconds;
   first_byte_seconds += other.first_byte_seconds;

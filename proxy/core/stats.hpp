@@ -35,6 +35,20 @@ class Histogram {
   double sum_ = 0;
 };
 
+// How names were resolved: each is counted as one of the first five; address literals are not.
+struct DnsCounts {
+  std::uint64_t hit = 0;
+  std::uint64_t negative = 0;  // known to have no address
+  std::uint64_t stale = 0;     // by expired addresses, since the servers did not answer
+  std::uint64_t miss = 0;      // the servers were asked
+  std::uint64_t hosts = 0;     // by the host's own file
+  std::uint64_t prefetch = 0;  // questions in the background
+  std::uint64_t entries = 0;   // names in the caches now
+
+  DnsCounts& operator+=(const DnsCounts& other);
+  bool operator==(const DnsCounts&) const = default;
+};
+
 struct StatsSnapshot {
   std::map<std::pair<std::string, std::string>, std::uint64_t> requests;  // {Reason token, role}
   std::uint64_t tunnels_open = 0;
@@ -47,6 +61,7 @@ struct StatsSnapshot {
   std::map<std::string, std::uint64_t> forward_open;  // by forward
   // {forward, HOST:PORT} of probed targets; true: it answers, as far as every loop knows.
   std::map<std::pair<std::string, std::string>, bool> forward_targets;
+  DnsCounts dns;
   Histogram dns_seconds;
   Histogram connect_seconds;
   Histogram first_byte_seconds;

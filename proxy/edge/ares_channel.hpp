@@ -1,7 +1,12 @@
 #pragma once
 // c-ares on the event loop: its sockets are ours (opened, bound, watched and closed here), its
-// time-outs are one timer. One thread. Callbacks come from within process(); the destructor ends
-// every open query with ARES_EDESTRUCTION before it returns.
+// time-outs are one timer. It repeats questions, goes from server to server, matches replies to
+// questions and turns to TCP when a reply is cut short (RFC 7766); files and search lists are not
+// its business here. No EDNS: with it this c-ares (1.18) stops asking that way for good after one
+// SERVFAIL, and TCP carries what 512 bytes do not.
+//
+// One thread. Callbacks come from within ask() and process(); the destructor ends every open query
+// with ARES_EDESTRUCTION before it returns.
 
 #include "proxy/edge/socket_linux.hpp"
 
@@ -9,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ares.h>
@@ -16,8 +22,10 @@
 namespace oceanid::proxy {
 
 struct AresConfig {
-  std::vector<SocketAddress> servers;  // empty: the host's resolv.conf
-  std::chrono::milliseconds timeout{5000};
+  std::vector<SocketAddress> servers;   // at least one
+  std::chrono::milliseconds wait{700};  // for the first reply; doubles with every round
+  int tries = 3;                        // rounds over the servers
+  bool rotate = false;                  // begin with another server each time
   // The device that a socket towards this server must be bound to; empty: none. An error (errno)
   // makes the server unreachable rather than asked by another way.
   std::function<std::expected<std::string, int>(const IpAddress& server)> device_for;
@@ -32,9 +40,10 @@ class AresChannel {
   AresChannel(const AresChannel&) = delete;
   AresChannel& operator=(const AresChannel&) = delete;
 
-  // ares_getaddrinfo for one family; `done` is called exactly once, perhaps before this returns.
-  // The answer is freed by the callee.
-  using Done = std::function<void(int status, ares_addrinfo* answer)>;
+  // The addresses of one family of a full name. `done` is called exactly once, perhaps before this
+  // returns; the reply, empty when none came, lives until it returns. ARES_SUCCESS, ARES_ENODATA
+  // and ARES_ENOTFOUND are the server's word, every other status is a failure.
+  using Done = std::function<void(int status, std::string_view reply)>;
   void ask(const std::string& name, Family family, Done done);
 
  private:
@@ -58,6 +67,8 @@ class AresChannel {
 
   asio::io_context& io_;
   AresConfig config_;
+  std::string no_file_ = "/dev/null";  // c-ares wants them writable
+  std::string only_servers_ = "b";
   ares_channel channel_ = nullptr;
   std::map<int, std::shared_ptr<Watch>> watches_;
   std::shared_ptr<Timer> timer_;

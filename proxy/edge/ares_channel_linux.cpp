@@ -14,12 +14,9 @@
 namespace oceanid::proxy {
 namespace {
 
-constexpr int tries = 3;
-
-// With three tries c-ares waits t, 2t and 4t: together the look-up's whole patience.
-int first_wait(std::chrono::milliseconds patience) {
-  return static_cast<int>(std::max<std::int64_t>(patience.count() / 7, 50));
-}
+constexpr int class_in = 1;
+constexpr int type_a = 1;
+constexpr int type_aaaa = 28;
 
 std::string server_list(const std::vector<SocketAddress>& servers) {
   std::vector<std::string> texts;
@@ -45,19 +42,23 @@ AresChannel::~AresChannel() {
 
 Result<void> AresChannel::init() {
   ares_options options{};
-  options.timeout = first_wait(config_.timeout);
-  options.tries = tries;
+  options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
+  options.timeout = static_cast<int>(config_.wait.count());
+  options.tries = config_.tries;
+  options.resolvconf_path = no_file_.data();  // what it says is in config_
+  options.lookups = only_servers_.data();
   options.sock_state_cb = [](void* self, ares_socket_t fd, int read, int write) {
     static_cast<AresChannel*>(self)->on_state(fd, read != 0, write != 0);
   };
   options.sock_state_cb_data = this;
-  const int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+  const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_RESOLVCONF |
+                   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
+                   (config_.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
   if (const int rc = ares_init_options(&channel_, &options, mask); rc != ARES_SUCCESS) {
     channel_ = nullptr;
     return fail(Errc::io, fmt::format("starting the resolver: {}", ares_strerror(rc)));
   }
   install_socket_functions();
-  if (config_.servers.empty()) return {};
   const std::string list = server_list(config_.servers);
   if (const int rc = ares_set_servers_ports_csv(channel_, list.c_str()); rc != ARES_SUCCESS)
     return fail(Errc::invalid_argument, fmt::format("dns.servers: {}", ares_strerror(rc)));
@@ -104,16 +105,15 @@ int AresChannel::connect(int fd, const sockaddr* address, socklen_t length) {
 }
 
 void AresChannel::ask(const std::string& name, Family family, Done done) {
-  ares_addrinfo_hints hints{};
-  hints.ai_family = family == Family::v4 ? AF_INET : AF_INET6;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = ARES_AI_NOSORT;  // RFC 6724 sorting would probe with sockets of its own
   auto owned = std::make_unique<Done>(std::move(done));
-  ares_getaddrinfo(
-      channel_, name.c_str(), nullptr, &hints,
-      [](void* arg, int status, int, ares_addrinfo* answer) {
+  ares_query(
+      channel_, name.c_str(), class_in, family == Family::v4 ? type_a : type_aaaa,
+      [](void* arg, int status, int, unsigned char* reply, int size) {
         const std::unique_ptr<Done> callback(static_cast<Done*>(arg));
-        (*callback)(status, answer);
+        const auto* bytes = reinterpret_cast<const char*>(reply);
+        (*callback)(status, reply == nullptr || size <= 0
+                                ? std::string_view()
+                                : std::string_view(bytes, static_cast<std::size_t>(size)));
       },
       owned.release());  // c-ares calls back exactly once, also when it is destroyed
   arm_timer();

@@ -1,5 +1,7 @@
 #include "proxy/edge/resolver.hpp"
 
+#include "gateway/base/runtime/log.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -10,159 +12,216 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto resolution_delay = 50ms;  // RFC 8305 section 8
-constexpr auto shortest_ttl = 1s;
-constexpr auto longest_ttl = 1h;
-// A name that appears a moment after the first client asked (a service being deployed) must not
-// stay unknown for long.
-constexpr auto failure_ttl = 5s;
+// RFC 8767 section 5, client response timer: below the 2 s after which clients tend to ask again.
+constexpr auto client_response_time = 1800ms;
+// A burst of names that expire together must not become a burst of questions that nobody needs.
+constexpr std::size_t most_in_background = 16;
+constexpr auto tell_again = 30s;
+constexpr int usual_tries = 3;
 
-struct AnswerFree {
-  void operator()(ares_addrinfo* answer) const { ares_freeaddrinfo(answer); }
-};
-
-bool is_answer(int status) {
-  return status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA;
+ResolveFailure timed_out() {
+  return {Reason::dns_timeout, "no name server answered in time"};
 }
 
-ResolveFailure failure_of(int status) {
-  if (status == ARES_ETIMEOUT) return {Reason::dns_timeout, "no name server answered in time"};
-  if (status == ARES_ENOTFOUND || status == ARES_ENODATA)
-    return {Reason::dns_error,
-            status == ARES_ENOTFOUND ? "the name does not exist" : "the name has no address"};
-  return {Reason::dns_error, fmt::format("the name servers failed: {}", ares_strerror(status))};
+AresConfig channel_config(const DnsSettings& settings, const ResolvConf& conf) {
+  AresConfig out;
+  out.servers = !settings.servers.empty() ? settings.servers : conf.servers;
+  if (out.servers.empty()) out.servers.push_back({IpAddress::v4({127, 0, 0, 1}), 53});
+  out.rotate = conf.rotate;
+  out.tries = conf.attempts.value_or(usual_tries);
+  // The waits t, 2t, 4t... of one server fill the look-up's patience.
+  out.wait = conf.timeout ? std::min<std::chrono::milliseconds>(*conf.timeout, settings.timeout)
+                          : settings.timeout / ((1 << out.tries) - 1);
+  out.wait = std::max<std::chrono::milliseconds>(out.wait, 50ms);
+  return out;
 }
 
 }  // namespace
 
-Resolver::Resolver(asio::io_context& io, DnsSettings settings,
-                   std::function<std::expected<std::string, int>(const IpAddress&)> device_for)
-    : io_(io), settings_(std::move(settings)), device_for_(std::move(device_for)) {}
+Resolver::Resolver(asio::io_context& io, ResolverOptions options)
+    : io_(io),
+      options_(std::move(options)),
+      files_(options_.files),
+      cache_(options_.settings.cache) {}
 
 Resolver::~Resolver() {
+  for (const auto& [name, flight] : flights_)
+    flight->lookup->drop();
   channel_.reset();
+  for (const auto& [name, flight] : flights_)
+    settle(*flight,
+           std::unexpected(ResolveFailure{Reason::dns_error, "the look-up's way out is gone"}),
+           &DnsCounts::miss);
+  cache_.clear();
+  count_entries();
 }
 
 awaitable<ResolveResult> Resolver::resolve(std::string name) {
   if (const auto literal = IpAddress::parse(name)) co_return Addresses{*literal};
-  if (const auto hit = cache_.find(name); hit != cache_.end()) {
-    if (hit->second.expires > SteadyClock::now()) co_return hit->second.result;
-    cache_.erase(hit);
+  const auto now = SteadyClock::now();
+  if (files_.refresh(now)) renew();
+  if (auto listed = files_.hosts().find(name); !listed.empty()) {
+    count(&DnsCounts::hosts);
+    co_return listed;
   }
-  if (auto ready = ensure_channel(); !ready)
-    co_return std::unexpected(ResolveFailure{Reason::internal_error, ready.error().what});
+  if (auto hit = cache_.find(name, now)) {
+    count(hit->result ? &DnsCounts::hit : &DnsCounts::negative);
+    if (hit->refresh) in_background(name);
+    co_return std::move(hit->result);
+  }
+  const auto stale = cache_.find_stale(name, now);
+  if (stale && stale->at_once) {
+    if (stale->ask) in_background(name);
+    count(&DnsCounts::stale);
+    co_return use_stale(name, *stale);
+  }
 
-  const auto found = lookups_.find(name);
-  const std::shared_ptr<Lookup> lookup = found != lookups_.end() ? found->second : start(name);
-  Timer timer(io_.get_executor());
-  timer.expires_after(settings_.timeout);
-  struct Leave {
-    Lookup& lookup;
-    std::list<Timer*>::iterator place;
-    ~Leave() { lookup.waiting.erase(place); }
-  };
-  const Leave leave{*lookup, lookup->waiting.insert(lookup->waiting.end(), &timer)};
-  if (!lookup->settled) {
-    auto [ec] = co_await timer.async_wait(as_result);
-    if (ec && !lookup->settled)  // the task is being cancelled
-      throw boost::system::system_error(asio::error::operation_aborted);
+  const auto flight = join(name, /*background=*/false);
+  if (flight->settled) {
+    count(&DnsCounts::miss);
+    co_return flight->result;
   }
-  if (!lookup->settled) co_return std::unexpected(failure_of(ARES_ETIMEOUT));
-  co_return result_of(*lookup);
+  Timer timer(io_.get_executor());
+  timer.expires_after(
+      stale ? std::min<std::chrono::milliseconds>(client_response_time, options_.settings.timeout)
+            : options_.settings.timeout);
+  struct Leave {
+    Flight& flight;
+    std::list<Timer*>::iterator place;
+    ~Leave() { flight.waiting.erase(place); }
+  };
+  const Leave leave{*flight, flight->waiting.insert(flight->waiting.end(), &timer)};
+  auto [ec] = co_await timer.async_wait(as_result);
+  if (flight->settled) co_return flight->result;  // this object may be gone
+  if (ec)                                         // the task is being cancelled
+    throw boost::system::system_error(asio::error::operation_aborted);
+  if (!stale) {
+    count(&DnsCounts::miss);
+    co_return std::unexpected(timed_out());
+  }
+  cache_.failed(name, timed_out(), SteadyClock::now());  // the next ones need not wait
+  count(&DnsCounts::stale);
+  co_return use_stale(name, *stale);
+}
+
+void Resolver::apply(const DnsSettings& settings) {
+  if (settings == options_.settings) return;
+  options_.settings = settings;
+  cache_ = DnsCache(settings.cache);
+  renew();
+}
+
+// Other servers, other answers: nothing that is known counts any more, and what is being asked is
+// asked again.
+void Resolver::renew() {
+  for (const auto& [name, flight] : flights_)
+    flight->lookup->drop();
+  channel_.reset();
+  cache_.clear();
+  count_entries();
+  const auto flights = flights_;  // a look-up that ends at once leaves the map
+  for (const auto& [name, flight] : flights)
+    look_up(name, *flight);
 }
 
 Result<void> Resolver::ensure_channel() {
   if (channel_) return {};
-  AresConfig config;
-  config.servers = settings_.servers;
-  config.timeout = settings_.timeout;
-  config.device_for = device_for_;
+  AresConfig config = channel_config(options_.settings, files_.resolv_conf());
+  config.device_for = options_.device_for;
   auto opened = AresChannel::open(io_, std::move(config));
   if (!opened) return std::unexpected(std::move(opened.error()));
   channel_ = std::move(*opened);
   return {};
 }
 
-std::shared_ptr<Resolver::Lookup> Resolver::start(const std::string& name) {
-  const auto lookup = std::make_shared<Lookup>();
-  lookups_.emplace(name, lookup);
-  const auto ask = [&](Family family, Part& part) {
-    channel_->ask(name, family, [this, name, lookup, &part](int status, ares_addrinfo* answer) {
-      on_part(name, lookup, part, status, answer);
-    });
-  };
-  ask(Family::v4, lookup->v4);
-  ask(Family::v6, lookup->v6);
-  return lookup;
+std::shared_ptr<Resolver::Flight> Resolver::join(const std::string& name, bool background) {
+  if (const auto found = flights_.find(name); found != flights_.end()) return found->second;
+  const auto flight = std::make_shared<Flight>();
+  flight->background = background;
+  if (background) ++in_background_;
+  flights_.emplace(name, flight);
+  look_up(name, *flight);
+  return flight;
 }
 
-void Resolver::on_part(const std::string& name, const std::shared_ptr<Lookup>& lookup, Part& part,
-                       int status, ares_addrinfo* answer) {
-  const std::unique_ptr<ares_addrinfo, AnswerFree> owned(answer);
-  part.done = true;
-  part.status = status;
-  part.ttl = longest_ttl;
-  for (const auto* node = owned ? owned->nodes : nullptr; node != nullptr; node = node->ai_next) {
-    NativeAddress raw;
-    std::copy_n(reinterpret_cast<const char*>(node->ai_addr),
-                std::min<std::size_t>(node->ai_addrlen, sizeof raw.storage),
-                reinterpret_cast<char*>(&raw.storage));
-    const IpAddress address = plain_address(raw).address;
-    if (std::ranges::find(part.addresses, address) == part.addresses.end())
-      part.addresses.push_back(address);
-    part.ttl = std::clamp<SteadyClock::duration>(std::chrono::seconds(node->ai_ttl), shortest_ttl,
-                                                 part.ttl);
-  }
-  if (part.status == ARES_SUCCESS && part.addresses.empty()) part.status = ARES_ENODATA;
-
-  if (lookup->v4.done && lookup->v6.done) {
-    finish(name, *lookup);
-  } else if (!part.addresses.empty()) {
-    lookup->patience = std::make_unique<Timer>(io_.get_executor());
-    lookup->patience->expires_after(resolution_delay);
-    lookup->patience->async_wait([weak = std::weak_ptr(lookup)](error_code ec) {
-      const auto alive = weak.lock();
-      if (!ec && alive) settle(*alive);
-    });
+void Resolver::look_up(const std::string& name, Flight& flight) {
+  flight.lookup = std::make_shared<DnsLookup>(
+      io_, search_candidates(name, files_.resolv_conf()),
+      SteadyClock::now() + options_.settings.timeout,
+      DnsLookup::Listener{
+          [this, name](ResolveResult result) { on_settled(name, std::move(result)); },
+          [this, name](LookupOutcome outcome) { on_finished(name, std::move(outcome)); }});
+  if (auto ready = ensure_channel(); !ready) {
+    flight.lookup->drop();
+    on_finished(
+        name,
+        {std::unexpected(ResolveFailure{Reason::internal_error, std::move(ready.error().what)}), 0s,
+         false});
+  } else {
+    flight.lookup->start(*channel_);
   }
 }
 
-void Resolver::settle(Lookup& lookup) {
-  lookup.settled = true;
-  for (Timer* timer : lookup.waiting)
+void Resolver::in_background(const std::string& name) {
+  if (in_background_ >= most_in_background || flights_.contains(name)) return;
+  count(&DnsCounts::prefetch);
+  join(name, /*background=*/true);
+}
+
+void Resolver::on_settled(const std::string& name, ResolveResult result) {
+  settle(*flights_.at(name), std::move(result), &DnsCounts::miss);
+}
+
+void Resolver::on_finished(const std::string& name, LookupOutcome outcome) {
+  const auto now = SteadyClock::now();
+  auto counted = &DnsCounts::miss;
+  if (outcome.result || outcome.certain) {
+    cache_.store(name, outcome.result, outcome.ttl, now);
+  } else {
+    cache_.failed(name, outcome.result.error(), now);
+    const auto stale = cache_.find_stale(name, now);
+    if (stale && !flights_.at(name)->waiting.empty()) {
+      outcome.result = use_stale(name, *stale);
+      counted = &DnsCounts::stale;
+    }
+  }
+  count_entries();
+  const auto flight = std::move(flights_.extract(name).mapped());
+  if (flight->background) --in_background_;
+  settle(*flight, std::move(outcome.result), counted);
+}
+
+// Who waits wakes later, from the event loop, perhaps after this object's end.
+void Resolver::settle(Flight& flight, ResolveResult result, std::uint64_t DnsCounts::* counted) {
+  if (flight.settled) return;
+  flight.settled = true;
+  flight.result = std::move(result);
+  if (!flight.waiting.empty()) count(counted, flight.waiting.size());
+  for (Timer* timer : flight.waiting)
     timer->cancel();
 }
 
-void Resolver::finish(const std::string& name, Lookup& lookup) {
-  settle(lookup);
-  auto result = result_of(lookup);
-  const bool certain = is_answer(lookup.v4.status) && is_answer(lookup.v6.status);
-  // Half an answer (one family timed out) and outages are not remembered beyond the moment.
-  const auto ttl = !result   ? (certain ? SteadyClock::duration(failure_ttl) : 0s)
-                   : certain ? std::min(lookup.v4.ttl, lookup.v6.ttl)
-                             : SteadyClock::duration(shortest_ttl);
-  if (ttl > SteadyClock::duration::zero()) remember(name, std::move(result), ttl);
-  const std::string key = name;  // `name` may live inside the entry
-  lookups_.erase(key);
-}
-
-void Resolver::remember(const std::string& name, ResolveResult result, SteadyClock::duration ttl) {
-  if (settings_.cache == 0) return;
+Addresses Resolver::use_stale(const std::string& name, const DnsCache::Stale& stale) {
   const auto now = SteadyClock::now();
-  if (cache_.size() >= settings_.cache) {
-    std::erase_if(cache_, [&](const auto& entry) { return entry.second.expires <= now; });
-    if (cache_.size() >= settings_.cache) cache_.erase(cache_.begin());
+  ++used_untold_;
+  if (!told_ || now - *told_ >= tell_again) {
+    log::warn("proxy", "the name servers do not answer; expired addresses are used",
+              {{"name", name},
+               {"expired_s", fmt::to_string(stale.age.count())},
+               {"times", fmt::to_string(std::exchange(used_untold_, 0))}});
+    told_ = now;
   }
-  cache_.insert_or_assign(name, Cached{std::move(result), now + ttl});
+  return stale.addresses;
 }
 
-ResolveResult Resolver::result_of(const Lookup& lookup) {
-  Addresses out = lookup.v6.addresses;
-  out.insert(out.end(), lookup.v4.addresses.begin(), lookup.v4.addresses.end());
-  if (!out.empty()) return out;
-  // Of two failures the one that is not "no such record" says more.
-  return std::unexpected(
-      failure_of(is_answer(lookup.v4.status) ? lookup.v6.status : lookup.v4.status));
+void Resolver::count(std::uint64_t DnsCounts::* what, std::uint64_t times) {
+  if (options_.stats != nullptr) options_.stats->dns(what, times);
+}
+
+// A gauge that all resolvers of the loop share.
+void Resolver::count_entries() {
+  const std::size_t before = std::exchange(counted_entries_, cache_.size());
+  count(&DnsCounts::entries, counted_entries_ - before);  // modulo 2^64 also less
 }
 
 }  // namespace oceanid::proxy

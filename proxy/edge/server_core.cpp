@@ -67,8 +67,7 @@ ServerCore::ServerCore(asio::io_context& io, std::shared_ptr<const Runtime> runt
 ServerCore::~ServerCore() = default;
 
 void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
-  const auto before =
-      std::exchange(snapshot_, std::make_shared<const Snapshot>(std::move(runtime)));
+  snapshot_ = std::make_shared<const Snapshot>(std::move(runtime));
   const Runtime& now = *snapshot_->runtime;
   lobby_.set_limits(now.budget.lobby);
   origins_.set_limit(now.budget.idle_origins);
@@ -76,7 +75,6 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
   tls_.apply(now);
   probes_.apply(now);
   const auto gone = [&](const ExitChoice& exit) { return !still_usable(now.exits.get(), exit); };
-  if (before->runtime->proxy->dns != now.proxy->dns) resolvers_.clear();
   const auto unused = [&](const auto& entry) {
     return !entry.first.empty() &&
            (now.exits == nullptr || std::ranges::none_of(now.exits->exits, [&](const auto& exit) {
@@ -84,6 +82,8 @@ void ServerCore::apply(std::shared_ptr<const Runtime> runtime) {
             }));
   };
   std::erase_if(resolvers_, unused);
+  for (const auto& [device, resolver] : resolvers_)
+    resolver->apply(now.proxy->dns);
   for (const auto& tunnel : tunnels_)
     if (gone(tunnel->exit)) tunnel->relay.cut(ClosedBy::proxy, /*reset=*/true);
   exits_changed_.wake_all();
@@ -116,7 +116,8 @@ Resolver& ServerCore::resolver_for(const ExitChoice& exit) {
       if (device.empty() || !is_public(snapshot_->guard, server)) return std::string();
       return device;
     };
-    entry = std::make_unique<Resolver>(io_, snapshot_->runtime->proxy->dns, std::move(device_for));
+    entry = std::make_unique<Resolver>(
+        io_, ResolverOptions{snapshot_->runtime->proxy->dns, std::move(device_for), &stats_, {}});
   }
   return *entry;
 }

@@ -29,6 +29,11 @@ void StatsBook::breaker_opened() {
   ++counts_.breakers_opened;
 }
 
+void StatsBook::dns(std::uint64_t DnsCounts::* what, std::uint64_t times) {
+  const std::lock_guard lock(mutex_);
+  counts_.dns.*what += times;
+}
+
 void StatsBook::resolved(std::chrono::nanoseconds took) {
   const std::lock_guard lock(mutex_);
   counts_.dns_seconds.observe(seconds(took));

@@ -20,6 +20,7 @@ class StatsBook {
   void guard_denied(std::string_view range);
   void shed(Reason reason);
   void breaker_opened();
+  void dns(std::uint64_t DnsCounts::* what, std::uint64_t times);
   void resolved(std::chrono::nanoseconds took);
   void connected(std::chrono::nanoseconds took);
   void first_byte(std::chrono::nanoseconds took);
