@@ -26,8 +26,9 @@ from kit.suite import Workspace  # noqa: E402
 class NameServer:
     """Answers over UDP and TCP as `behave(name, kind, tcp)` says: addresses, "drop", "truncate" or "fail"."""
 
-    def __init__(self, behave, host="127.77.0.54"):
+    def __init__(self, behave, host="127.77.0.54", ttl=30):
         self.behave = behave
+        self.ttl = ttl
         self.asked = []
         while True:
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -70,7 +71,7 @@ class NameServer:
         for address in addresses:
             family, code = (socket.AF_INET6, 28) if ":" in address else (socket.AF_INET, 1)
             data = socket.inet_pton(family, address)
-            records += b"\xc0\x0c" + struct.pack("!HHIH", code, 1, 30, len(data)) + data
+            records += b"\xc0\x0c" + struct.pack("!HHIH", code, 1, self.ttl, len(data)) + data
         return question[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0) + question[12:at + 5] + records
 
     def _udp(self):
@@ -187,11 +188,11 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def setting(program, behave=None, hosts=("127.0.0.1",), **how):
+def setting(program, behave=None, hosts=("127.0.0.1",), ttl=30, **how):
     with Workspace() as workspace, contextlib.ExitStack() as stack:
         echo = stack.enter_context(contextlib.closing(Echo(*hosts)))
         if behave:
-            server = stack.enter_context(contextlib.closing(NameServer(lambda *asked: behave(echo, *asked))))
+            server = stack.enter_context(contextlib.closing(NameServer(lambda *asked: behave(echo, *asked), ttl=ttl)))
             how["name_server"] = server.address
         yield Gateway(program, workspace, **how).wait(), echo
 
@@ -240,6 +241,28 @@ def test_a_truncated_answer_is_asked_for_over_tcp(program):
     with setting(program, lambda _echo, _name, kind, tcp: (["127.0.0.1"] if kind == "A" else []) if tcp else "truncate") as (
             gateway, echo):
         assert gateway.round_trip(f"long.test:{echo.port}")[0] == 200
+
+
+def test_a_resolver_that_goes_away_is_bridged_by_what_it_said(program):
+    """The address expired after a second: the first request waits 1.8 s for the server (RFC 8767), those after it do not."""
+    away = threading.Event()
+
+    def behave(_echo, _name, kind, _tcp):
+        return "drop" if away.is_set() else ["127.0.0.1"] if kind == "A" else []
+    with setting(program, behave, ttl=1) as (gateway, echo):
+        target = f"known.test:{echo.port}"
+        assert gateway.round_trip(target)[0] == 200
+        away.set()
+        waits = []
+        while not waits or max(waits) < 1:
+            status, seconds = gateway.round_trip(target)
+            assert status == 200
+            waits.append(seconds)
+            assert len(waits) < 100_000
+        assert 1.5 < waits[-1] < 6, waits[-1]
+        after = [gateway.round_trip(target) for _ in range(20)]
+        assert {status for status, _ in after} == {200} and max(seconds for _, seconds in after) < 1
+        assert gateway.round_trip(f"unknown.test:{echo.port}")[0] == 504
 
 
 def test_a_resolver_that_fails_is_a_502(program):
