@@ -9,6 +9,7 @@ namespace oceanid::config {
 void check(const Config& config, const YamlNode& root, Report& report) {
   Checker checker(config, root, report);
   checker.proxy();
+  checker.interceptions();
   checker.forwards();
   checker.binds();
   checker.tunnel();

@@ -7,6 +7,8 @@
 #include "gateway/config/report.hpp"
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace oceanid::config {
 
@@ -17,6 +19,7 @@ class Checker {
       : config_(config), root_(root), report_(report) {}
 
   void proxy();
+  void interceptions();
   void forwards();
   void binds();
   void tunnel();
@@ -31,6 +34,7 @@ class Checker {
   bool clean(std::string_view path) const { return report_.clean(path); }
 
   void listener(const std::string& path, const proxy::ListenerSettings& listener);
+  void interception(const std::string& path, const proxy::ListenerSettings& listener);
   void roles();
   void exit_name(const std::string& path, const std::optional<std::string>& exit_name);
 
@@ -46,6 +50,13 @@ class Checker {
   const YamlNode& root_;
   Report& report_;
 };
+
+// Addresses that packets of our own travel between.
+struct NamedAddress {
+  std::string what;
+  IpAddress address;
+};
+std::vector<NamedAddress> underlay(const Config& config);
 
 void check(const Config& config, const YamlNode& root, Report& report);
 

@@ -8,12 +8,6 @@
 #include <fmt/format.h>
 
 namespace oceanid::config {
-namespace {
-
-struct NamedAddress {
-  std::string what;
-  IpAddress address;
-};
 
 // Addresses that packets of our own travel between: if pods' sources contained one, tunnels would
 // be steered into themselves.
@@ -37,8 +31,6 @@ std::vector<NamedAddress> underlay(const Config& config) {
       out.push_back({"serve_exit.address", seen});
   return out;
 }
-
-}  // namespace
 
 void Checker::exits() {
   const auto& all = config_.exits;

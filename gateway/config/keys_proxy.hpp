@@ -39,7 +39,7 @@ void describe(Visitor& v, proxy::ListenerTls& s) {
 template <class Visitor>
 void describe(Visitor& v, proxy::Intercept& s) {
   v.field({"sources", "whose connections are taken", true}, s.sources, List{prefix, true});
-  v.field({"ports", "to which ports", true}, s.ports, List{port, true});
+  v.field({"ports", "to which TCP ports; UDP to them is refused", true}, s.ports, List{port, true});
 }
 
 template <class Visitor>
@@ -50,7 +50,7 @@ void describe(Visitor& v, proxy::ListenerSettings& s) {
           boolean);
   v.field({"trusted", "who may send a PROXY header"}, s.trusted, List{prefix});
   v.field({"tls", "TLS towards clients"}, s.tls, Nullable{Object{}});
-  v.field({.name = "intercept", .doc = "what a transparent listener takes", .later = true},
+  v.field({"intercept", "what a transparent listener takes (needs root: rules that bring it)"},
           s.intercept, Nullable{Object{}});
 }
 

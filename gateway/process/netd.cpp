@@ -303,9 +303,10 @@ Result<void> Netd::prepare_upgrade() {
   const LoadedConfig fresh = load_config(loaded_.path);
   if (!fresh.config) return fail(Errc::invalid_argument, all_problems(fresh));
   if (needs_privileges(*fresh.config) && !privileged_)
-    return fail(Errc::permission,
-                "tunnel, routing and serve_exit need NET_ADMIN, which this gateway gave up; "
-                "restart it");
+    return fail(
+        Errc::permission,
+        "tunnel, routing, serve_exit and intercept need NET_ADMIN, which this gateway gave up; "
+        "restart it");
   return listeners_.open(wanted_listeners(*fresh.config, core_count(*fresh.config)));
 }
 

@@ -204,7 +204,8 @@ awaitable<Result<void>> Network::converge() {
   update_exits();
   // An ordinary user's exits: sockets are bound to them, and that is all that can be done.
   if (!has_capability(CAP_NET_ADMIN)) co_return tunnels;
-  routing_view_.enabled = config_.routing.has_value() || config_.serve_exit.has_value();
+  routing_view_.enabled =
+      config_.routing.has_value() || config_.serve_exit.has_value() || intercepts(config_);
   auto applied = co_await reconciler_->apply(routing::plan(inputs()));
   routing_view_.in_force = applied.has_value();
   routing_view_.error = applied ? std::string() : applied.error().what;

@@ -73,6 +73,14 @@ std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
   return out;
 }
 
+std::vector<routing::Interception> interceptions(const Config& config) {
+  std::vector<routing::Interception> out;
+  for (const auto& listener : config.proxy.listeners)
+    if (listener.intercept)
+      out.push_back({listener.intercept->sources, listener.intercept->ports, listener.bind.port});
+  return out;
+}
+
 }  // namespace
 
 bool is_our_link(const IfName& name) {
@@ -153,6 +161,7 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
       out.uplinks.push_back(route.device);
   out.local_addresses = local_addresses_of(facts);
   out.guarded_ports = guarded_ports(config);
+  out.interceptions = interceptions(config);
   if (config.serve_exit) {
     if (const auto* uplink = routing::find_link(facts, config.serve_exit->uplink)) {
       out.uplink_source4 = routing::primary_address(*uplink, Family::v4);

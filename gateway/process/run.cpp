@@ -48,8 +48,8 @@ Result<void> give_up_power(const Config& config) {
     if (!has_capability(CAP_NET_ADMIN) || !has_capability(CAP_NET_RAW))
       return fail(
           Errc::permission,
-          "tunnel, routing and serve_exit need CAP_NET_ADMIN and CAP_NET_RAW: run as root, or "
-          "grant them (systemd: CapabilityBoundingSet=, Kubernetes: capabilities.add)");
+          "tunnel, routing, serve_exit and intercept need CAP_NET_ADMIN and CAP_NET_RAW: run as "
+          "root, or grant them (systemd: CapabilityBoundingSet=, Kubernetes: capabilities.add)");
   }
   // Exits alone want tables of their own; without power their sockets are still bound.
   if (needs_privileges(config) || !config.exits.empty()) kept = {CAP_NET_ADMIN, CAP_NET_RAW};

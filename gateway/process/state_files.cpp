@@ -3,6 +3,7 @@
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/state_file.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -60,8 +61,15 @@ std::string load_or_create_connector_id(const std::string& state_dir) {
   return fresh;
 }
 
+bool intercepts(const Config& config) {
+  return std::ranges::any_of(config.proxy.listeners, [](const proxy::ListenerSettings& listener) {
+    return listener.intercept.has_value();
+  });
+}
+
 bool needs_privileges(const Config& config) {
-  return config.tunnel.has_value() || config.routing.has_value() || config.serve_exit.has_value();
+  return config.tunnel.has_value() || config.routing.has_value() || config.serve_exit.has_value() ||
+         intercepts(config);
 }
 
 Result<void> check_reloadable(const Config& now, const Config& next, bool privileged) {
@@ -76,8 +84,8 @@ Result<void> check_reloadable(const Config& now, const Config& next, bool privil
   if (needs_privileges(next) && !privileged)
     return fail(
         Errc::permission,
-        "tunnel, routing and serve_exit need NET_ADMIN, which this gateway gave up (or never "
-        "had) because it started without them; restart it");
+        "tunnel, routing, serve_exit and intercept need NET_ADMIN, which this gateway gave up (or "
+        "never had) because it started without them; restart it");
   if (now.tunnel && next.tunnel && now.tunnel->backend != next.tunnel->backend)
     return needs_restart("tunnel.backend");
   return {};

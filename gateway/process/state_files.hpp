@@ -21,6 +21,7 @@ std::string load_or_create_connector_id(const std::string& state_dir);
 // NET_ADMIN.
 Result<void> check_reloadable(const Config& now, const Config& next, bool privileged);
 
+bool intercepts(const Config& config);  // a listener brings connections to itself
 bool needs_privileges(const Config& config);
 
 }  // namespace oceanid::process

@@ -58,6 +58,14 @@ struct GuardedPort {
   bool operator==(const GuardedPort&) const = default;
 };
 
+// What a transparent listener takes: TCP from `sources` to `ports` goes to its port `to`.
+struct Interception {
+  std::vector<Prefix> sources;
+  std::vector<std::uint16_t> ports;
+  std::uint16_t to = 0;
+  bool operator==(const Interception&) const = default;
+};
+
 struct Inputs {
   std::optional<RoutingSettings> routing;
   std::optional<ServeExitSettings> serve_exit;
@@ -72,6 +80,7 @@ struct Inputs {
   std::vector<Prefix> on_link;             // networks on the node's own links (not ours, not cni)
   std::vector<IpAddress> local_addresses;  // of the node, on any interface but ours
   std::vector<GuardedPort> guarded_ports;
+  std::vector<Interception> interceptions;
   std::optional<IpAddress>
       uplink_source4;  // serve_exit.uplink's primary addresses, for `snat: auto`
   std::optional<IpAddress> uplink_source6;

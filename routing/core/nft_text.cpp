@@ -34,6 +34,7 @@ void NftParts::declare_sets() {
   Prefixes peers = scene.peer_addresses;
   peers.insert(peers.end(), scene.peer_networks.begin(), scene.peer_networks.end());
   out.set("peers", unique(std::move(peers)));
+  out.set("direct", scene.direct);
   if (!scene.in.serve_exit) return;
   out.set("clients", scene.clients);
   out.set("allowed", unique(scene.in.serve_exit->allow));
@@ -190,11 +191,13 @@ void NftParts::output() {
 }
 
 std::string make_nft(const Scene& scene) {
-  if (!scene.in.routing && !scene.in.serve_exit && scene.tunnels.empty()) return {};
+  const bool intercepts = !scene.in.interceptions.empty();
+  if (!scene.in.routing && !scene.in.serve_exit && scene.tunnels.empty() && !intercepts) return {};
   NftWriter writer;
   NftParts parts{scene, writer};
   parts.declare_sets();
   parts.marks();
+  parts.intercept();
   parts.reply_path();
   parts.forward();
   parts.input();
@@ -202,8 +205,11 @@ std::string make_nft(const Scene& scene) {
   parts.mss();
   parts.translation();
   parts.last_line();
-  return writer.text({"leak_blocked", "lastline_blocked", "foreign_source", "special_refused",
-                      "ingress_refused", "listener_refused", "invalid_reset"});
+  std::vector<std::string_view> counters{"leak_blocked",    "lastline_blocked", "foreign_source",
+                                         "special_refused", "ingress_refused",  "listener_refused",
+                                         "invalid_reset"};
+  if (intercepts) counters.push_back("intercept_refused");
+  return writer.text(counters);
 }
 
 }  // namespace oceanid::routing::detail

@@ -18,6 +18,7 @@ struct NftParts {
   void mss();
   void translation();  // identity and exit source NAT
   void last_line();
+  void intercept();  // towards transparent listeners, and nothing around them
 
   std::string set_bit(const Mark& bit, bool connection) const;
   std::string has_bit(const Mark& bit, bool connection) const;
@@ -32,6 +33,9 @@ struct NftParts {
   void into_tunnel();
   void exit_limits();
   void listeners();
+  void refuse_around();
+  std::string intercepted_from() const;
+  std::vector<std::string> taken(const Interception& one, std::string_view protocol) const;
 };
 
 }  // namespace oceanid::routing::detail

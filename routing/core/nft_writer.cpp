@@ -103,7 +103,7 @@ void NftWriter::each(std::string_view before, const std::vector<std::string>& cl
     line(fmt::format("{}{}{} {}", before, before.empty() ? "" : " ", clause, after));
 }
 
-std::string NftWriter::text(std::initializer_list<std::string_view> counters) const {
+std::string NftWriter::text(const std::vector<std::string_view>& counters) const {
   std::string out =
       fmt::format("table inet {0}\ndelete table inet {0}\ntable inet {0} {{\n", nft_table);
   for (const std::string_view counter : counters)

@@ -30,7 +30,7 @@ class NftWriter {
             std::string_view after);
 
   // The whole table, replaced in one transaction whether it exists or not.
-  std::string text(std::initializer_list<std::string_view> counters) const;
+  std::string text(const std::vector<std::string_view>& counters) const;
 
  private:
   std::map<std::string, Prefixes> sets_;

@@ -61,6 +61,7 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
   }
   collect_bypass();
   collect_serving();
+  collect_direct();
 }
 
 void Scene::collect_links() {
@@ -112,6 +113,23 @@ void Scene::collect_bypass() {
   bypass = near;
   bypass.insert(bypass.end(), cluster.begin(), cluster.end());
   bypass = unique(std::move(bypass));
+}
+
+// What pods say to each other stays between them; a public range of sources is the internet too,
+// and nothing to leave out.
+void Scene::collect_direct() {
+  if (in.interceptions.empty()) return;
+  direct = bypass;
+  const auto add = [this](const Prefixes& more) {
+    direct.insert(direct.end(), more.begin(), more.end());
+  };
+  add(peer_addresses);
+  add(peer_networks);
+  add(hosts(in.tunnel_addresses));
+  for (const Interception& one : in.interceptions)
+    for (const Prefix& source : one.sources)
+      if (is_private(source)) direct.push_back(source);
+  direct = unique(std::move(direct));
 }
 
 void Scene::collect_serving() {

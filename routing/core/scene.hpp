@@ -37,6 +37,7 @@ struct Scene {
   Prefixes peer_addresses;
   Prefixes peer_networks;
   Prefixes clients;  // whom we serve as an exit
+  Prefixes direct;   // destinations that no transparent listener takes
   Prefixes refused;  // where an exit does not forward
 
   std::uint32_t priority(std::uint32_t offset) const { return numbers.priority + offset; }
@@ -52,6 +53,7 @@ struct Scene {
   void collect_links();
   void collect_bypass();
   void collect_serving();
+  void collect_direct();
 };
 
 Prefixes unique(Prefixes prefixes);

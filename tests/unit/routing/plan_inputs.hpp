@@ -220,6 +220,21 @@ inline Inputs mapped_exit() {
   return in;
 }
 
+// A worker whose transparent listener takes its pods' connections to the web.
+inline Inputs intercepting() {
+  Inputs in = dual_stack();
+  in.interceptions = {{{prefix("10.42.0.0/24"), prefix("fd42:0::/64")}, {80, 443}, 3130}};
+  return in;
+}
+
+// The gateway of a network, without tunnels and routing.
+inline Inputs intercepting_only() {
+  Inputs in;
+  in.interceptions = {{{prefix("10.9.1.0/24"), prefix("fd09:1::/64")}, {443}, 3130},
+                      {{prefix("198.51.100.0/24")}, {443, 8443}, 3131}};
+  return in;
+}
+
 inline std::map<std::string, Inputs> all() {
   return {{"styx", styx()},
           {"tethys", tethys()},
@@ -231,6 +246,8 @@ inline std::map<std::string, Inputs> all() {
           {"exit-without-pods", exit_without_pods()},
           {"foreign-interface", foreign_interface()},
           {"mapped-exit", mapped_exit()},
+          {"intercepting", intercepting()},
+          {"intercepting-only", intercepting_only()},
           {"nothing", Inputs{}}};
 }
 

@@ -188,6 +188,54 @@ TEST(PlanProperties, NothingConfiguredIsNothingDesired) {
   EXPECT_EQ(plan(Inputs{}), NetworkState{});
 }
 
+// The position of a rule in the chain, or npos.
+std::size_t place_of(const NetworkState& state, std::string_view chain, std::string_view rule) {
+  const auto begin = state.nft.find(std::string("  chain ").append(chain).append(" {"));
+  if (begin == std::string::npos) return begin;
+  const auto at = state.nft.find(rule, begin);
+  return at < state.nft.find("\n  }\n", begin) ? at : std::string::npos;
+}
+
+TEST(PlanInterception, ExceptionsComeBeforeTheFirstRedirect) {
+  const NetworkState state = plan(examples::intercepting());
+  const auto redirect = place_of(state, "intercept", "redirect to :3130");
+  ASSERT_NE(redirect, std::string::npos) << state.nft;
+  for (const char* exception :
+       {"iifname != \"cni0\" return", "meta mark & 0x01000000 == 0x01000000 return",
+        "fib daddr type { local, broadcast, anycast, multicast } return",
+        "ip daddr @direct4 return", "ip6 daddr @direct6 return"})
+    EXPECT_LT(place_of(state, "intercept", exception), redirect) << exception;
+}
+
+TEST(PlanInterception, WithoutRoutingOnlyLoopbackAndTunnelsAreLeftOut) {
+  const NetworkState state = plan(examples::intercepting_only());
+  EXPECT_LT(place_of(state, "intercept", "iifname { \"lo\", \"oc-*\" } return"),
+            place_of(state, "intercept", "redirect to :3130"));
+  EXPECT_TRUE(state.rules.empty() && state.routes.empty() && state.sysctls.empty());
+}
+
+TEST(PlanInterception, PrivateSourcesAreLeftToEachOtherAndPublicOnesAreTheInternet) {
+  const NetworkState state = plan(examples::intercepting_only());
+  const auto set = state.nft.substr(state.nft.find("set direct4"));
+  EXPECT_NE(set.find("10.9.1.0/24"), std::string::npos);
+  EXPECT_EQ(set.substr(0, set.find("}\n\n")).find("198.51.100.0/24"), std::string::npos);
+}
+
+TEST(PlanInterception, WhatGoesAroundIsRefusedForBothFamiliesAndProtocols) {
+  const NetworkState state = plan(examples::intercepting());
+  for (const char* refused :
+       {"ip saddr { 10.42.0.0/24 } tcp dport { 80, 443 } ct state != { established, related }",
+        "ip6 saddr { fd42::/64 } tcp dport { 80, 443 } ct state != { established, related }",
+        "ip saddr { 10.42.0.0/24 } udp dport { 80, 443 } counter",
+        "ip6 saddr { fd42::/64 } udp dport { 80, 443 } counter"})
+    EXPECT_NE(place_of(state, "around_listeners", refused), std::string::npos) << refused;
+}
+
+TEST(PlanInterception, TheGuardAtBootHasItToo) {
+  EXPECT_NE(place_of(guard_plan(examples::intercepting()), "intercept", "redirect to :3130"),
+            std::string::npos);
+}
+
 TEST(PlanProperties, TheGuardHasNoDeviceAndNoSysctl) {
   for (const auto& [what, in] : variations()) {
     const NetworkState state = guard_plan(in);
