@@ -9,8 +9,9 @@ namespace oceanid::bench {
 const std::string_view kUsage =
     "usage: oceanid-load target  [--ports 8]\n"
     "       oceanid-load rate    ROUTE [--tunnels 64] TIME\n"
-    "       oceanid-load latency ROUTE [--tunnels 1] TIME\n"
-    "       oceanid-load bulk    ROUTE [--tunnels 1] [--direction down|up] [--copy yes|no] TIME\n"
+    "       oceanid-load latency ROUTE [--tunnels 1] [--http yes|no] TIME\n"
+    "       oceanid-load bulk    ROUTE [--tunnels 1] [--direction down|up] [--copy yes|no]\n"
+    "                     [--http yes|no] TIME\n"
     "       oceanid-load idle    ROUTE --steps 2000,8000\n"
     "ROUTE: --targets A:P[,A:P...] --sources A[,A...] [--proxy A:P]     TIME: [--window-ms N] "
     "[--warmup-ms N]\n"
@@ -122,6 +123,9 @@ Result<void> set_option(Options& options, std::string_view key, std::string_view
   if (key == "--copy") {
     return set_choice(options.copy, key, value, {"no", "yes"});
   }
+  if (key == "--http") {
+    return set_choice(options.http, key, value, {"no", "yes"});
+  }
   return set_number(options, key, value);
 }
 
@@ -162,6 +166,9 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
   }
   if (options.mode != Mode::target && (options.targets.empty() || options.sources.empty())) {
     return fail(Errc::invalid_argument, "--targets and --sources are needed");
+  }
+  if (options.http && options.up) {
+    return fail(Errc::invalid_argument, "--http measures downloads only");
   }
   if (options.mode == Mode::idle && options.steps.empty()) {
     return fail(Errc::invalid_argument, "--steps is needed");

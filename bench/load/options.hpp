@@ -26,6 +26,7 @@ struct Options {
   std::size_t tunnels = 1;                 // at the same time
   bool up = false;                         // bulk: the client sends
   bool copy = false;                       // bulk: receive with copying
+  bool http = false;                       // latency, bulk: plain HTTP requests, not CONNECT
   std::vector<std::size_t> steps;          // idle: how many tunnels at each stop
   std::size_t ports = 8;                   // target: how many to listen on
 };

@@ -1,5 +1,6 @@
 #include "bench/load/tunnel.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -24,6 +25,7 @@ void Tunnel::start(Poller& poller, Handler& handler, const Options& options, std
   answer_.clear();
   pong_bytes_ = 0;
   through_proxy_ = options.proxy.has_value();
+  http_ = options.http;
   target_ = options.targets[serial % options.targets.size()];
   const IpAddress& source = options.sources[serial % options.sources.size()];
   auto socket = start_connect(source, options.proxy.value_or(target_));
@@ -52,7 +54,7 @@ Tunnel::Phase Tunnel::advance(std::uint32_t events) {
 }
 
 void Tunnel::ask() {
-  if (!through_proxy_) {
+  if (!through_proxy_ || http_) {
     phase_ = Phase::open;
     return;
   }
@@ -92,7 +94,50 @@ void Tunnel::read_answer() {
   }
 }
 
+// Absolute-form to a proxy, origin-form to the target itself (RFC 9112 section 3.2).
+bool Tunnel::send_request(std::string_view path) {
+  const std::string authority = target_.to_string();
+  answer_.clear();
+  std::string head = "GET ";
+  if (through_proxy_) {
+    head += "http://" + authority;
+  }
+  head.append(path).append(" HTTP/1.1\r\nHost: ").append(authority).append("\r\n\r\n");
+  if (send_all(socket_.get(), head)) {
+    return true;
+  }
+  fail_with("sending a request");
+  return false;
+}
+
+// Its content is as long as a ping, so the end is known without the head's fields.
+bool Tunnel::receive_response() {
+  std::array<char, 2048> buffer;
+  const auto count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+  if (count < 0 && errno == EAGAIN) {
+    return false;
+  }
+  if (count <= 0) {
+    fail_with("closed instead of an answer");
+    return false;
+  }
+  answer_.append(buffer.data(), static_cast<std::size_t>(count));
+  const auto end = answer_.find("\r\n\r\n");
+  if (end == std::string::npos) {
+    return false;
+  }
+  const std::string_view line = std::string_view(answer_).substr(0, answer_.find("\r\n"));
+  if (line.substr(std::min<std::size_t>(9, line.size()), 3) != "200") {
+    fail_with("answer: " + std::string(line));
+    return false;
+  }
+  return answer_.size() >= end + 4 + kPingBytes;
+}
+
 bool Tunnel::send_ping() {
+  if (http_) {
+    return send_request("/");
+  }
   std::array<char, kPingBytes> ping{};
   ping.front() = 'E';
   pong_bytes_ = 0;
@@ -104,6 +149,9 @@ bool Tunnel::send_ping() {
 }
 
 bool Tunnel::receive_pong() {
+  if (http_) {
+    return receive_response();
+  }
   std::array<char, kPingBytes + 1> buffer;  // one more: too much would be noticed
   const auto count = ::recv(socket_.get(), buffer.data(), buffer.size() - pong_bytes_, 0);
   if (count < 0 && errno == EAGAIN) {
@@ -122,6 +170,9 @@ bool Tunnel::receive_pong() {
 }
 
 bool Tunnel::send_byte(char byte) {
+  if (http_) {
+    return send_request("/endless");
+  }
   if (send_all(socket_.get(), {&byte, 1})) {
     return true;
   }

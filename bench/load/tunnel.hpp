@@ -25,13 +25,15 @@ class Tunnel {
   // To be called with every event until the phase is open or failed.
   Phase advance(std::uint32_t events);
 
-  // One 64-byte question, which the target echoes. The socket is known to have room for it.
+  // One 64-byte question, which the target echoes, or with --http a request that is answered with
+  // as many bytes. The socket is known to have room for it.
   bool send_ping();
   // Reads what came of the echo; true once all of it is here. A lost tunnel turns the phase to
   // failed.
   bool receive_pong();
 
-  // First byte that tells the target what to do (target.hpp), for the modes without pings.
+  // First byte that tells the target what to do (target.hpp), for the modes without pings; with
+  // --http the request for a content without end.
   bool send_byte(char byte);
 
   Phase phase() const { return phase_; }
@@ -43,10 +45,13 @@ class Tunnel {
  private:
   void ask();
   void read_answer();
+  bool send_request(std::string_view path);
+  bool receive_response();
 
   Descriptor socket_;
   Phase phase_ = Phase::closed;
   bool through_proxy_ = false;
+  bool http_ = false;  // no tunnel: every request is the proxy's
   SocketAddress target_;
   std::string answer_;
   std::size_t pong_bytes_ = 0;

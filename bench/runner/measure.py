@@ -41,6 +41,14 @@ MEASURES = (
     Measure("ping64", "64-byte ping-pong, 64 tunnels", "us p50",
             ("latency", "--tunnels", "64"), lambda r: r["round_trip"]["p50_us"], True, "round_trip",
             lambda r: r["pings"]),
+    Measure("http1", "Small plain GETs on 1 kept connection", "requests/s",
+            ("latency", "--http", "yes"), lambda r: r["per_second"], False, "round_trip", lambda r: r["pings"]),
+    Measure("http64", "Small plain GETs on 64 kept connections", "requests/s",
+            ("latency", "--tunnels", "64", "--http", "yes"), lambda r: r["per_second"], False, "round_trip",
+            lambda r: r["pings"]),
+    Measure("httpdown", "Bulk, 1 plain HTTP response", "Gbit/s",
+            ("bulk", "--direction", "down", "--http", "yes"), lambda r: r["gbit_per_second"],
+            work=lambda r: r["bytes"] * 8e-9),
 )
 
 

@@ -76,10 +76,16 @@ def _idle_table(idle):
     return "Memory of idle tunnels (per tunnel: growth over the last step)\n" + _table(header, rows)
 
 
+def _measured(samples):
+    """Those of a run with --only."""
+    keys = {sample["measure"] for sample in samples}
+    return [measure for measure in MEASURES if measure.key in keys]
+
+
 def summary(samples, idle, paths):
     """{measure: {path: {"median", "x_<other path>", "cpu_x_<other path>"}}}, the figures worth keeping."""
     result = {}
-    for measure in MEASURES:
+    for measure in _measured(samples):
         rows = {}
         for path in paths:
             row = {"median": median([s["value"] for s in samples
@@ -101,7 +107,7 @@ def _verdict(figures, idle, paths):
     others = [path for path in paths if path != "oceanid"]
     header = ["oceanid against", *others, *(f"{p}, per proxy CPU s" for p in others if p != "direct")]
     rows = []
-    for measure in MEASURES:
+    for measure in [m for m in MEASURES if m.key in figures]:
         row = figures[measure.key]["oceanid"]
         note = ", lower is better" if measure.lower_is_better else ""
         rows.append([f"{measure.key} ({measure.unit}{note})", *(_number(row[f"x_{p}"], 2) for p in others),
@@ -117,7 +123,7 @@ def _verdict(figures, idle, paths):
 
 
 def text(samples, idle, paths):
-    parts = [_measure_table(measure, samples, paths) for measure in MEASURES]
+    parts = [_measure_table(measure, samples, paths) for measure in _measured(samples)]
     if idle:
         parts.append(_idle_table(idle))
     if "oceanid" in paths:
