@@ -218,6 +218,19 @@ class Player(AmbiguitySteps):
         except (ssl.SSLError, OSError) as error:
             raise Failed(f"TLS: {error}") from error
 
+    def do_close_notify(self):
+        """The end of our direction alone; unwrap() would wait for the other's end as well."""
+        sock = self.client.socket
+        sock.setblocking(False)
+        try:
+            sock.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLError, OSError) as error:
+            raise Failed(f"TLS: {error}") from error
+        finally:
+            sock.settimeout(PATIENCE)
+
     def do_tls_refused(self, *options):
         """With TLS 1.3 a client learns only from its first read that its certificate was not taken."""
         context = self.world.certificates.client_context(options)

@@ -1,6 +1,7 @@
 """One end of a connection with a buffer, and the little HTTP that judging an answer takes."""
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -46,6 +47,8 @@ class End:
             piece = self.socket.recv(1 << 18)
         except TimeoutError as error:
             raise Failed(f"{self.name}: nothing more came in time; so far {self.buffer[:300]!r}") from error
+        except ssl.SSLZeroReturnError:  # how Python reports a close_notify after our own
+            piece = b""
         except OSError:
             self.ended = "reset"
             return False
