@@ -71,8 +71,8 @@ template <class Visitor>
 void describe(Visitor& v, proxy::RoleLimits& s) {
   v.field({"tunnels", "open at once; 0: no limit"}, s.tunnels, count_from_zero);
   v.field({"rate", "new tunnels; 0/s: no limit"}, s.rate_per_second, RateType{});
-  v.field({"bandwidth", "of all tunnels together; 0kbit/s: no limit"}, s.bandwidth_bits,
-          BandwidthType{});
+  v.field({"bandwidth", "of all tunnels and plain HTTP contents together; 0kbit/s: no limit"},
+          s.bandwidth_bits, BandwidthType{});
 }
 
 template <class Visitor>

@@ -209,6 +209,29 @@ bool is_denial(Reason reason) {
   }
 }
 
+bool leaves_connection(Reason reason) {
+  switch (reason) {
+    case Reason::bad_request:
+    case Reason::bad_target:  // perhaps meant as CONNECT (RFC 9931)
+    case Reason::bad_host:
+    case Reason::target_too_long:
+    case Reason::head_too_large:
+    case Reason::head_timeout:
+    case Reason::version_not_supported:
+    case Reason::method_not_supported:
+    case Reason::coding_not_supported:
+    case Reason::client_not_allowed:
+    case Reason::overloaded:
+    case Reason::shutting_down:
+    case Reason::internal_error:
+    case Reason::handshake_failed:
+    case Reason::client_gone:
+      return false;
+    default:
+      return true;
+  }
+}
+
 Reason reason_of(HeadError error) {
   switch (status_of(error)) {
     case 200:
@@ -242,7 +265,8 @@ std::string render_answer(const Answer& answer) {
   if (retry_after > 0) out += fmt::format("Retry-After: {}\r\n", retry_after);
   if (!answer.request_id.empty()) append_field(out, "X-Request-Id", answer.request_id);
   append_field(out, "Content-Type", answer.json ? "application/json" : "text/plain; charset=utf-8");
-  out += fmt::format("Content-Length: {}\r\nConnection: close\r\n\r\n", body.size());
+  out += fmt::format("Content-Length: {}\r\nConnection: {}\r\n\r\n", body.size(),
+                     answer.keep_alive ? "keep-alive" : "close");
   out += body;
   return out;
 }

@@ -72,6 +72,9 @@ int status_of(Reason reason);
 // The operator's rules said no, as opposed to a bad request or a destination that does not answer.
 bool is_denial(Reason reason);
 Reason reason_of(HeadError error);
+// Whether a client whose plain request met this may ask again on the same connection: nothing was
+// wrong with the request itself, and the connection's own place is not what is short.
+bool leaves_connection(Reason reason);
 
 // Why there will be no connection: what a session turns into its protocol's answer.
 struct Refusal {
@@ -90,9 +93,11 @@ struct Answer {
   std::string node;      // this gateway's name; empty: left out
   bool json = false;     // the client accepts application/json
   int retry_after = 0;   // seconds; 0: the table's
+  bool keep_alive = false;
 };
 
-// A complete reply, ready to send; the connection is to be closed after it (RFC 9931).
+// A complete reply, ready to send. The connection is to be closed after it (RFC 9931), unless it
+// answers a plain request that was read to its end.
 std::string render_answer(const Answer& answer);
 
 // The 200 that opens a tunnel: no Content-Length, no Transfer-Encoding (RFC 9110 section 9.3.6).

@@ -166,7 +166,7 @@ bool is_for_us(const RequestHead& head) {
   return (head.method == "OPTIONS" && head.target == "*") || max_forwards(head) == 0U;
 }
 
-std::string render_own_answer(const RequestHead& head) {
+std::string render_own_answer(const RequestHead& head, bool keep_alive) {
   std::string out = "HTTP/1.1 200 OK\r\n";
   std::string body;
   if (head.method == "TRACE") {
@@ -181,7 +181,7 @@ std::string render_own_answer(const RequestHead& head) {
     append(out, "Allow", "CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE");
   }
   append(out, "Content-Length", fmt::format("{}", body.size()));
-  append(out, "Connection", "close");
+  append(out, "Connection", keep_alive ? "keep-alive" : "close");
   return out + "\r\n" + body;
 }
 
@@ -198,10 +198,30 @@ bool is_loop(const RequestHead& head, std::string_view pseudonym) {
 std::string wanted_upgrade(const RequestHead& head) {
   if (head.version == HttpVersion::http10 || !list_has(head.fields, "connection", "upgrade"))
     return {};
-  const auto wanted = values_of(head.fields, "upgrade");
-  // HTTP/2 in the clear is another protocol for us too (RFC 9113 section 3.1 has withdrawn it).
-  return wanted.empty() || equal_without_case(wanted.front(), "h2c") ? std::string()
-                                                                     : std::string(wanted.front());
+  std::string out;
+  for (const std::string_view protocol : list_members(values_of(head.fields, "upgrade"))) {
+    // HTTP/2 in the clear is another protocol for us too (RFC 9113 section 3.1 has withdrawn it).
+    if (protocol.empty() || equal_without_case(protocol, "h2c")) continue;
+    if (!out.empty()) out += ", ";
+    out += protocol;
+  }
+  return out;
+}
+
+std::string agreed_upgrade(const ResponseHead& head, std::string_view wanted) {
+  const auto offered = list_members({wanted});
+  std::string out;
+  for (const std::string_view protocol : list_members(values_of(head.fields, "upgrade"))) {
+    const auto same = [&](std::string_view other) { return equal_without_case(protocol, other); };
+    if (protocol.empty() || std::ranges::none_of(offered, same)) return {};
+    if (!out.empty()) out += ", ";
+    out += protocol;
+  }
+  return out;
+}
+
+bool expects_continue(const RequestHead& head) {
+  return list_has(head.fields, "expect", "100-continue");
 }
 
 }  // namespace oceanid::proxy

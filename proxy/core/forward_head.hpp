@@ -29,7 +29,7 @@ Result<AbsoluteTarget> parse_absolute(std::string_view target, std::string_view 
 struct ForwardedHead {
   std::string pseudonym;   // our name in Via
   bool keep_alive = true;  // whether we want to use this connection again
-  std::string upgrade;     // the protocol that the client wants to switch to; empty: none
+  std::string upgrade;     // what the client wants to switch to; empty: nothing
 };
 
 // The head for the origin: origin-form, Host of the target, hop-by-hop and Proxy-* fields gone,
@@ -45,14 +45,19 @@ std::optional<std::uint64_t> max_forwards(const RequestHead& head);
 
 // "OPTIONS *" to the proxy, or TRACE and OPTIONS that may not be forwarded any further.
 bool is_for_us(const RequestHead& head);
-// The whole answer to such a request; the connection is to be closed after it. TRACE returns the
-// head as we received it, without what could give a secret away (RFC 9110 section 9.3.8).
-std::string render_own_answer(const RequestHead& head);
+// The whole answer to such a request. TRACE returns the head as we received it, without what could
+// give a secret away (RFC 9110 section 9.3.8).
+std::string render_own_answer(const RequestHead& head, bool keep_alive);
 
 // Our own pseudonym in Via: the request has been here before.
 bool is_loop(const RequestHead& head, std::string_view pseudonym);
 
-// The protocol that a request wants to switch to (Connection: upgrade), or nothing.
+// The protocols that a request wants to switch to (Connection: upgrade), or nothing.
 std::string wanted_upgrade(const RequestHead& head);
+// Those of a 101 (RFC 9110 section 7.8); nothing when it names one that was not wanted.
+std::string agreed_upgrade(const ResponseHead& head, std::string_view wanted);
+
+// The client may be waiting for a word before it sends its content.
+bool expects_continue(const RequestHead& head);
 
 }  // namespace oceanid::proxy

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <span>
 #include <utility>
 
@@ -17,33 +16,8 @@ namespace {
 // No common server ends an idle connection earlier than this.
 constexpr SteadyClock::duration surely_kept = std::chrono::seconds(2);
 
-// Everything, or false: the other side is gone or silent for too long.
-awaitable<bool> send_all(Descriptor& to, std::string bytes, Timer& timer,
-                         std::chrono::milliseconds patience) {
-  std::string_view rest = bytes;
-  while (!rest.empty()) {
-    const ssize_t sent = send_some(to.native_handle(), rest);
-    if (sent >= 0)
-      rest.remove_prefix(static_cast<std::size_t>(sent));
-    else if (sent != -EAGAIN || !co_await wait_until_ready(to, Descriptor::wait_write, timer,
-                                                           SteadyClock::now() + patience))
-      co_return false;
-  }
-  co_return true;
-}
-
-// The next bytes; empty at the end of the stream, none after an error or too long a silence.
-awaitable<std::optional<std::string>> receive(Descriptor& from, RelayPool& pool, Timer& timer,
-                                              std::chrono::milliseconds patience) {
-  for (;;) {
-    const auto scratch = pool.scratch();  // shared: used up before the next wait
-    const ssize_t got = recv_some(from.native_handle(), scratch.data(), scratch.size());
-    if (got >= 0) co_return std::string(scratch.data(), static_cast<std::size_t>(got));
-    if (got != -EAGAIN || !co_await wait_until_ready(from, Descriptor::wait_read, timer,
-                                                     SteadyClock::now() + patience))
-      co_return std::nullopt;
-  }
-}
+// Interim responses to one request: an origin that sends them without end has nothing to say.
+constexpr int most_interim = 100;
 
 // NTLM and Negotiate log in a connection, not a request (RFC 4559 section 6): another client must
 // never be given one.
@@ -58,20 +32,19 @@ bool authenticates_connection(std::span<const Field> fields) {
 }  // namespace
 
 HttpExchange::HttpExchange(ServerCore& core, const Snapshot& snapshot, Descriptor& client,
-                           std::string& buffered, const RequestHead& head,
-                           const AbsoluteTarget& target, Trace& trace)
+                           std::string& buffered, Request request, Trace& trace)
     : core_(core),
       snapshot_(snapshot),
       client_(client),
       buffered_(buffered),
-      head_(head),
-      target_(target),
+      head_(request.head),
+      target_(request.target),
+      content_(request.content),
+      throttle_(std::move(request.throttle)),
       trace_(trace),
       up_timer_(core.io().get_executor()),
       down_timer_(core.io().get_executor()),
-      sent_(framing_of(head)),
-      up_left_(sent_.length),
-      client_keeps_(keeps_alive(head)) {}
+      client_keeps_(keeps_alive(request.head)) {}
 
 awaitable<HttpExchange::End> HttpExchange::run(UpstreamRequest request) {
   for (bool first = true;; first = false) {
@@ -84,7 +57,7 @@ awaitable<HttpExchange::End> HttpExchange::run(UpstreamRequest request) {
     end_.switched = outcome == Outcome::switched;
     if (outcome == Outcome::retry) refuse(Reason::connection_reset, {});
     if (outcome == Outcome::broken) end_.reason = Reason::connection_reset;
-    end_.client_reusable = outcome == Outcome::done && client_keeps_ && uploaded_;
+    end_.client_reusable = outcome == Outcome::done && client_keeps_;
     if (outcome == Outcome::done && origin_keeps_ && uploaded_) keep_origin();
     break;
   }
@@ -110,12 +83,14 @@ awaitable<std::optional<Refusal>> HttpExchange::connect(UpstreamRequest request,
   if (pooled_allowed && exit) {
     // What cannot be sent a second time takes only a connection whose origin hardly tires of it in
     // this moment.
-    const bool safe = is_repeatable() && sent_.content == Content::none;
+    const bool safe = is_repeatable() && content_.framing().content == Content::none;
     origin_ = core_.origins().take(*exit, trace_.record.role, target_.destination,
                                    safe ? SteadyClock::duration::max() : surely_kept);
     pooled_ = origin_.has_value();
   }
   if (!pooled_) {
+    // A pooled connection may have taken long to show that it is dead.
+    request.deadline = SteadyClock::now() + snapshot_.settings().timeouts.connect;
     auto upstream = co_await open_upstream(core_, std::move(request), trace_);
     if (!upstream) co_return std::move(upstream.error());
     origin_.emplace(OriginConnection{std::move(upstream->socket), upstream->address,
@@ -133,8 +108,7 @@ awaitable<HttpExchange::Outcome> HttpExchange::attempt() {
   auto ended = co_await (download() || upload());
   if (ended.index() == 0) co_return std::get<0>(ended);
   if (answered_) co_return Outcome::broken;
-  if (up_chunks_.state() == ChunkedReader::State::failed)
-    co_return refuse(Reason::bad_request, up_chunks_.fault());
+  if (content_.broken()) co_return refuse(Reason::bad_request, content_.fault());
   co_return refuse(Reason::client_gone, {});
 }
 
@@ -146,10 +120,10 @@ awaitable<void> HttpExchange::upload() {
   ForwardedHead how = our_word(true);
   how.upgrade = wanted_upgrade(head_);
   const auto patience = snapshot_.settings().timeouts.idle;
-  bool open = co_await send_all(origin_->socket, render_request(head_, target_, sent_, how),
-                                up_timer_, patience);
-  if (sent_.content == Content::none) uploaded_ = true;
-  while (open && !uploaded_) {
+  bool open =
+      co_await send_all(origin_->socket, render_request(head_, target_, content_.framing(), how),
+                        up_timer_, patience);
+  while (open && !content_.whole()) {
     std::string bytes = std::exchange(buffered_, {});
     if (bytes.empty()) {
       auto received = co_await receive(client_, core_.pool(), up_timer_, patience);
@@ -157,39 +131,16 @@ awaitable<void> HttpExchange::upload() {
       bytes = std::move(*received);
     }
     std::string out;
-    std::size_t consumed = 0;
-    if (!take_content(bytes, out, consumed)) co_return;
-    buffered_ = bytes.substr(consumed);
+    buffered_ = bytes.substr(content_.take(bytes, out));
+    if (content_.broken()) co_return;
     trace_.record.bytes_up += out.size();
     core_.pool().count_up(out.size());
     content_sent_ = content_sent_ || !out.empty();
-    open = co_await send_all(origin_->socket, std::move(out), up_timer_, patience);
+    open = co_await send_all(origin_->socket, std::move(out), up_timer_, patience, throttle_.get());
   }
+  uploaded_ = open;  // not before the last byte is on its way: what follows is another request
   up_timer_.expires_at(SteadyClock::time_point::max());
   static_cast<void>(co_await up_timer_.async_wait(as_result));
-}
-
-// What of these bytes is content, as the origin shall get it; false: the client broke the coding.
-bool HttpExchange::take_content(std::string_view bytes, std::string& out, std::size_t& consumed) {
-  if (sent_.content == Content::length) {
-    consumed = static_cast<std::size_t>(std::min<std::uint64_t>(up_left_, bytes.size()));
-    out = bytes.substr(0, consumed);
-    up_left_ -= consumed;
-    uploaded_ = up_left_ == 0;
-    return true;
-  }
-  while (consumed < bytes.size() && up_chunks_.state() == ChunkedReader::State::need_more) {
-    const auto step = up_chunks_.take(bytes.substr(consumed));
-    consumed += step.consumed;
-    if (!step.data.empty())
-      out.append(chunk_head(step.data.size())).append(step.data).append("\r\n");
-  }
-  if (up_chunks_.state() == ChunkedReader::State::failed) return false;
-  if (up_chunks_.state() == ChunkedReader::State::done) {
-    out += last_chunk(up_chunks_.trailers());
-    uploaded_ = true;
-  }
-  return true;
 }
 
 HttpExchange::Outcome HttpExchange::refuse(Reason reason, std::string detail) {
@@ -205,7 +156,9 @@ bool HttpExchange::is_repeatable() const {
 }
 
 // The origin has closed without a word. On a connection of the pool that may be an old farewell.
-HttpExchange::Outcome HttpExchange::no_answer() {
+HttpExchange::Outcome HttpExchange::no_answer(NoBytes why) {
+  if (why == NoBytes::silent)
+    return refuse(Reason::connection_timeout, "the destination did not begin to answer in time");
   if (pooled_ && is_repeatable()) return Outcome::retry;
   return refuse(Reason::connection_reset,
                 "the destination closed the connection without an answer");
@@ -222,7 +175,7 @@ awaitable<std::optional<ResponseHead>> HttpExchange::read_response_head(std::str
       if (!received || received->empty()) {
         outcome = parser.started()
                       ? refuse(Reason::bad_response, "the response ended within its head")
-                      : no_answer();
+                      : no_answer(received ? NoBytes::broken : received.error());
         co_return std::nullopt;
       }
       rest = std::move(*received);
@@ -245,30 +198,38 @@ void HttpExchange::note_first_byte() {
   core_.stats().first_byte(took);
 }
 
+// RFC 9110 section 7.8: to something that the client has asked for, after its whole request.
+HttpExchange::Outcome HttpExchange::switch_protocols(const ResponseHead& head,
+                                                     const std::string& rest) {
+  ForwardedHead how = our_word(true);
+  how.upgrade = agreed_upgrade(head, wanted_upgrade(head_));
+  if (how.upgrade.empty())
+    return refuse(Reason::bad_response, "the destination switches protocols without being asked");
+  if (!uploaded_)
+    return refuse(Reason::bad_response,
+                  "the destination switches protocols before the end of the request");
+  greeting_ = render_response(head, {}, how) + rest;
+  return Outcome::switched;
+}
+
 awaitable<HttpExchange::Outcome> HttpExchange::download() {
   const auto patience = snapshot_.settings().timeouts.idle;
   std::string rest;
   Outcome outcome = Outcome::broken;
   std::optional<ResponseHead> head;
-  for (;;) {
+  for (int interim = 0;; ++interim) {
     head = co_await read_response_head(rest, outcome);
     if (!head) co_return outcome;
     if (head->status / 100 != 1 || head->status == 101) break;
+    if (interim == most_interim)
+      co_return refuse(Reason::bad_response, "the destination sends interim responses without end");
     if (head_.version == HttpVersion::http10) continue;  // it does not know interim responses
     if (!co_await send_all(client_, render_response(*head, {}, our_word(true)), down_timer_,
                            patience))
       co_return Outcome::broken;
   }
   trace_.record.status = head->status;
-  if (head->status == 101) {
-    ForwardedHead how = our_word(true);
-    how.upgrade = wanted_upgrade(head_);
-    if (how.upgrade.empty())
-      co_return refuse(Reason::bad_response,
-                       "the destination switches protocols without being asked");
-    greeting_ = render_response(*head, {}, how) + rest;
-    co_return Outcome::switched;
-  }
+  if (head->status == 101) co_return switch_protocols(*head, rest);
   const auto framing = framing_of(*head, head_.method);
   if (!framing) co_return refuse(Reason::bad_response, framing.error().what);
   Framing out = *framing;
@@ -277,16 +238,16 @@ awaitable<HttpExchange::Outcome> HttpExchange::download() {
         Content::chunked;  // so that the client can tell a whole response from half of one
   else if (out.content == Content::chunked && head_.version == HttpVersion::http10)
     out.content = Content::until_close;
-  client_keeps_ = client_keeps_ && out.content != Content::until_close;
+  // The rest of an unfinished request would be read as the next one.
+  client_keeps_ = client_keeps_ && out.content != Content::until_close && content_.whole();
   origin_keeps_ = keeps_alive(*head) && framing->content != Content::until_close &&
                   !authenticates_connection(head_.fields) &&
                   !authenticates_connection(head->fields);
   origin_idle_time_ = announced_idle_time(*head);
   answered_ = true;
-  if (!co_await send_all(client_, render_response(*head, out, our_word(client_keeps_ && uploaded_)),
-                         down_timer_, patience))
+  if (!co_await send_all(client_, render_response(*head, out, our_word(client_keeps_)), down_timer_,
+                         patience))
     co_return Outcome::broken;
-  client_keeps_ = client_keeps_ && uploaded_;  // what has been promised
   if (framing->content == Content::none) {
     origin_keeps_ = origin_keeps_ && rest.empty();
     co_return Outcome::done;
@@ -340,7 +301,7 @@ awaitable<HttpExchange::Outcome> HttpExchange::download_content(Framing framing,
     if (whole && to_chunks) out += last_chunk(chunks.trailers());
     trace_.record.bytes_down += out.size();
     core_.pool().count_down(out.size());
-    if (!co_await send_all(client_, std::move(out), down_timer_, patience))
+    if (!co_await send_all(client_, std::move(out), down_timer_, patience, throttle_.get()))
       co_return Outcome::broken;
   }
   co_return Outcome::done;

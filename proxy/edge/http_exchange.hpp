@@ -11,15 +11,17 @@
 
 #include "proxy/core/chunked.hpp"
 #include "proxy/core/forward_head.hpp"
+#include "proxy/core/request_content.hpp"
 #include "proxy/edge/admission.hpp"
 #include "proxy/edge/origin_pool.hpp"
 #include "proxy/edge/server_core.hpp"
+#include "proxy/edge/stream_io.hpp"
 #include "proxy/edge/upstream.hpp"
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 
 namespace oceanid::proxy {
 
@@ -34,11 +36,16 @@ class HttpExchange {
     std::string greeting;
   };
 
+  struct Request {
+    const RequestHead& head;
+    const AbsoluteTarget& target;
+    RequestContent& content;             // afterwards it tells what is still to come of it
+    std::shared_ptr<Throttle> throttle;  // of content, both ways; null: no limit
+  };
   // Everything stays with the caller, who waits. `buffered`: what the client has sent behind the
   // head; afterwards, what belongs to the next request (or, switched, to the tunnel).
   HttpExchange(ServerCore& core, const Snapshot& snapshot, Descriptor& client,
-               std::string& buffered, const RequestHead& head, const AbsoluteTarget& target,
-               Trace& trace);
+               std::string& buffered, Request request, Trace& trace);
 
   awaitable<End> run(UpstreamRequest request);
 
@@ -53,9 +60,9 @@ class HttpExchange {
   awaitable<void> upload();
   awaitable<std::optional<ResponseHead>> read_response_head(std::string& rest, Outcome& outcome);
   bool is_repeatable() const;
-  Outcome no_answer();
+  Outcome no_answer(NoBytes why);
+  Outcome switch_protocols(const ResponseHead& head, const std::string& rest);
   Outcome refuse(Reason reason, std::string detail);
-  bool take_content(std::string_view bytes, std::string& out, std::size_t& consumed);
   ForwardedHead our_word(bool keep_alive) const;
   void note_first_byte();
 
@@ -65,15 +72,14 @@ class HttpExchange {
   std::string& buffered_;
   const RequestHead& head_;
   const AbsoluteTarget& target_;
+  RequestContent& content_;
+  std::shared_ptr<Throttle> throttle_;
   Trace& trace_;
   Timer up_timer_;
   Timer down_timer_;
   std::optional<OriginConnection> origin_;
   bool pooled_ = false;
-  Framing sent_;  // of the request
-  ChunkedReader up_chunks_;
-  std::uint64_t up_left_ = 0;
-  bool uploaded_ = false;      // the whole request
+  bool uploaded_ = false;      // the whole request has been sent to the origin
   bool content_sent_ = false;  // any of its content
   bool answered_ = false;      // the client has seen a final response head
   bool client_keeps_ = false;

@@ -1,11 +1,14 @@
 #include "proxy/edge/http_session.hpp"
 
 #include "proxy/core/forward_head.hpp"
+#include "proxy/core/message_framing.hpp"
 #include "proxy/core/request_head.hpp"
 #include "proxy/core/target.hpp"
 #include "proxy/edge/admission.hpp"
+#include "proxy/edge/content_drain.hpp"
 #include "proxy/edge/credentials.hpp"
 #include "proxy/edge/http_exchange.hpp"
+#include "proxy/edge/intake.hpp"
 #include "proxy/edge/upstream.hpp"
 
 #include <algorithm>
@@ -18,10 +21,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A refused client gets this long, and this much of what it still sends is thrown away, so that it
-// reads the answer: closing with unread bytes would send a reset that overtakes it.
-constexpr auto linger_time = 2s;
-constexpr std::size_t linger_bytes = 256 << 10;
+// A client gets this long to take our own answer to a request after which it may ask again.
+constexpr auto answer_time = 2s;
 
 // How long a client may keep its connection open between two plain requests.
 constexpr auto between_requests = 60s;
@@ -70,7 +71,14 @@ class HttpSession {
         refusal = co_await read_head();
       if (!refusal) {
         trace_.record.method = head_.method;
-        refusal = head_.method == "CONNECT" ? co_await tunnel() : co_await forward();
+        if (head_.method == "CONNECT") {
+          refusal = co_await tunnel();
+        } else {
+          content_ = RequestContent(head_);
+          refusal = co_await forward();
+          if (refusal && leaves_connection(refusal->reason) && co_await may_stay())
+            co_await refuse_and_stay(*std::exchange(refusal, std::nullopt));
+        }
       }
     } while (!refusal && reusable_ && next_request());
     if (refusal) co_await refuse(std::move(*refusal));
@@ -134,6 +142,7 @@ class HttpSession {
     snapshot_ = core_.snapshot();
     trace_ = core_.begin(peer_, {});
     head_ = {};
+    content_ = {};
     admission_ = {};
     who_.user.clear();
     reusable_ = false;
@@ -173,7 +182,8 @@ class HttpSession {
   }
 
   awaitable<std::optional<Refusal>> exchange(const AbsoluteTarget& target) {
-    HttpExchange exchange(core_, *snapshot_, client_, early_, head_, target, trace_);
+    HttpExchange exchange(core_, *snapshot_, client_, early_,
+                          {head_, target, content_, admission_.slot.throttle()}, trace_);
     auto end = co_await exchange.run(upstream_request());
     if (end.refusal) {
       count_shed(end.refusal->reason);
@@ -191,19 +201,49 @@ class HttpSession {
     admission_ = {};
     reusable_ = end.client_reusable && !core_.draining();
     if (end.reason != Reason::ok)
-      reset_on_close(client_.native_handle());  // half a response must not look like a whole one
+      break_client();
     else if (!reusable_)
-      co_await send_and_linger({});
+      co_await say_and_leave(core_, client_, {});
     if (!reusable_) client_.close();
     co_return std::nullopt;
   }
 
+  // Half a response must not look like a whole one.
+  void break_client() {
+    if (const auto wire = core_.wires().find(client_.native_handle())) wire->reset = true;
+    reset_on_close(client_.native_handle());
+  }
+
   // TRACE and OPTIONS for the proxy itself (RFC 9110 sections 9.3.7, 9.3.8 and 7.6.2).
   awaitable<void> answer_ourselves() {
+    const bool stays = co_await may_stay();
     trace_.record.status = 200;
-    co_await send_and_linger(render_own_answer(head_));
-    client_.close();
+    co_await say(render_own_answer(head_, stays), stays);
     core_.finish(trace_, Reason::ok);
+  }
+
+  // Whether the client may ask again after our own answer to a plain request (RFC 9112 section
+  // 9.3). That takes the rest of its content, where it is short; a client that waits for a word
+  // before it sends it may take the answer as one and never send it.
+  awaitable<bool> may_stay() {
+    if (!keeps_alive(head_) || core_.draining()) co_return false;
+    co_return content_.whole() || (!expects_continue(head_) &&
+                                   co_await drain(client_, core_.pool(), timer_, early_, content_));
+  }
+
+  awaitable<void> say(std::string answer, bool stays) {
+    if (stays)
+      reusable_ = co_await send_all(client_, std::move(answer), timer_, answer_time);
+    else
+      co_await say_and_leave(core_, client_, std::move(answer));
+    if (!reusable_) client_.close();
+  }
+
+  awaitable<void> refuse_and_stay(Refusal refusal) {
+    admission_ = {};
+    const Reason reason = refusal.reason;
+    co_await say(words_for(std::move(refusal), true), true);
+    core_.finish(trace_, reason);
   }
 
   std::optional<Refusal> check_request() {
@@ -267,49 +307,28 @@ class HttpSession {
 
   awaitable<void> refuse(Refusal refusal) {
     admission_.slot = {};
-    if (refusal.reason != Reason::client_gone) {
-      Answer answer;
-      answer.reason = refusal.reason;
-      answer.request_id = trace_.record.id;
-      answer.detail = std::move(refusal.detail);
-      answer.next_hop = std::move(refusal.next_hop);
-      answer.retry_after = refusal.retry_after;
-      answer.node = snapshot_->runtime->node;
-      answer.json = wants_json(head_);
-      trace_.record.status = status_of(refusal.reason);
-      std::string text = render_answer(answer);
-      if (head_.method == "HEAD") text.resize(text.find("\r\n\r\n") + 4);  // it has no content
-      co_await send_and_linger(std::move(text));
-    }
+    const Reason reason = refusal.reason;
+    if (reason != Reason::client_gone)
+      co_await say_and_leave(core_, client_, words_for(std::move(refusal), false));
     seat_.leave();  // before its descriptor can be another's
     client_.close();
-    if (!silent_) core_.finish(trace_, refusal.reason);
+    if (!silent_) core_.finish(trace_, reason);
   }
 
-  awaitable<void> send_and_linger(std::string answer) {
-    const auto deadline = SteadyClock::now() + linger_time;
-    std::string_view rest = answer;
-    while (!rest.empty()) {
-      const ssize_t sent = send_some(client_.native_handle(), rest);
-      if (sent >= 0) {
-        rest.remove_prefix(static_cast<std::size_t>(sent));
-      } else if (sent != -EAGAIN ||
-                 !co_await wait_until_ready(client_, Descriptor::wait_write, timer_, deadline)) {
-        co_return;
-      }
-    }
-    finish_sending(client_.native_handle());
-    std::size_t thrown_away = 0;
-    while (thrown_away < linger_bytes) {
-      const auto scratch = core_.pool().scratch();
-      const ssize_t got = recv_some(client_.native_handle(), scratch.data(), scratch.size());
-      if (got > 0) {
-        thrown_away += static_cast<std::size_t>(got);
-      } else if (got != -EAGAIN ||
-                 !co_await wait_until_ready(client_, Descriptor::wait_read, timer_, deadline)) {
-        co_return;
-      }
-    }
+  std::string words_for(Refusal refusal, bool stays) {
+    Answer answer;
+    answer.reason = refusal.reason;
+    answer.request_id = trace_.record.id;
+    answer.detail = std::move(refusal.detail);
+    answer.next_hop = std::move(refusal.next_hop);
+    answer.retry_after = refusal.retry_after;
+    answer.node = snapshot_->runtime->node;
+    answer.json = wants_json(head_);
+    answer.keep_alive = stays;
+    trace_.record.status = status_of(refusal.reason);
+    std::string text = render_answer(answer);
+    if (head_.method == "HEAD") text.resize(text.find("\r\n\r\n") + 4);  // it has no content
+    return text;
   }
 
   ServerCore& core_;
@@ -322,6 +341,7 @@ class HttpSession {
   Lobby::Seat seat_;  // until the head is read
   Trace trace_;
   RequestHead head_;
+  RequestContent content_;
   HostPort target_;
   Admission admission_;
   std::uint32_t served_ = 0;  // plain requests on this connection, before this one

@@ -6,8 +6,9 @@
 //                     |              plain request -> policy, slot -> exchange with the origin
 //                     +------------------------------------------------------+
 //
-// A refusal is answered and ends the connection: after a rejected CONNECT nothing more is read as a
-// request (RFC 9931), and after a rejected plain request its content is not waited for.
+// A refusal is answered. After a rejected CONNECT that ends the connection, nothing more is read as
+// a request (RFC 9931); after a plain request that was whole and well-formed the client may ask
+// again, so that a 407 does not cost it a connection.
 
 #include "proxy/edge/client_connection.hpp"
 #include "proxy/edge/server_core.hpp"

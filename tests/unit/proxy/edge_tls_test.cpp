@@ -134,6 +134,25 @@ TEST_F(EdgeTls, ResetsStayResets) {
   EXPECT_TRUE(gateway.eventually([](const auto& s) { return s.tunnels_open == 0; }));
 }
 
+// The end of an HTTP/1.0 response is the end of the connection: this one has none.
+TEST_F(EdgeTls, HalfAResponseDoesNotEndProperly) {
+  Gateway gateway(with(tls_listener(), server_), {}, tls_listener());
+  for (const bool whole : {true, false}) {
+    TlsPeer client(gateway.client());
+    ASSERT_TRUE(client.handshake());
+    ASSERT_TRUE(client.send_all("GET http://" + loopback(target_.port()) + "/ HTTP/1.0\r\n\r\n"));
+    Peer origin = target_.accept();
+    origin.recv_head();
+    ASSERT_TRUE(
+        origin.send_all("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"));
+    if (whole) ASSERT_TRUE(origin.send_all("0\r\n\r\n"));
+    origin.close();
+    EXPECT_TRUE(client.recv_head().starts_with("HTTP/1.1 200 "));
+    EXPECT_EQ(client.recv_all(), "half");
+    EXPECT_EQ(client.ended_properly(), whole);
+  }
+}
+
 TEST_F(EdgeTls, HttpSpokenToItIsAnsweredInHttp) {
   Gateway gateway(with(tls_listener(), server_), {}, tls_listener());
   Peer client = gateway.client();

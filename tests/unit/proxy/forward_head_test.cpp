@@ -111,6 +111,30 @@ TEST(ForwardHead, PassesAnUpgradeOnWhenItIsMeant) {
       "");
 }
 
+TEST(ForwardHead, HttpTwoInTheClearIsTakenOutOfAnUpgrade) {
+  const auto wanted = [](const std::string& protocols) {
+    return wanted_upgrade(
+        request("GET http://a.test/ HTTP/1.1\r\nHost: a\r\n"
+                "Connection: Upgrade\r\nUpgrade: " +
+                protocols + "\r\n\r\n"));
+  };
+  EXPECT_EQ(wanted("h2c, websocket, IRC/6.9"), "websocket, IRC/6.9");
+  EXPECT_EQ(wanted("websocket,H2C"), "websocket");
+  EXPECT_EQ(wanted("h2c"), "");
+}
+
+TEST(ForwardHead, AnUpgradeIsAgreedWhenItWasWanted) {
+  const auto agreed = [](const std::string& named) {
+    ResponseParser parser;
+    parser.feed("HTTP/1.1 101 Switching Protocols\r\n" + named + "\r\n");
+    return agreed_upgrade(parser.take_head(), "websocket, IRC/6.9");
+  };
+  EXPECT_EQ(agreed("Upgrade: WebSocket\r\n"), "WebSocket");
+  EXPECT_EQ(agreed("Upgrade: irc/6.9, websocket\r\n"), "irc/6.9, websocket");
+  EXPECT_EQ(agreed("Upgrade: websocket, h2c\r\n"), "");
+  EXPECT_EQ(agreed(""), "");
+}
+
 TEST(ForwardHead, OfResponses) {
   ResponseParser parser;
   parser.feed(
