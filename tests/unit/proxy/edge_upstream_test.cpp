@@ -44,7 +44,7 @@ void set_exits(Runtime& runtime, std::vector<ExitState> exits) {
 
 TEST(EdgeUpstream, ADestinationThatKeepsFailingIsLeftAloneAndProbedAgain) {
   Gateway gateway([](Runtime&, ProxySettings& s) {
-    s.timeouts.connect = 100ms;
+    s.timeouts.connect = 5s;
     s.breaker = {.failures = 2, .open = 2s, .open_max = 4s};
   });
   const std::uint16_t port = unused_port();
@@ -76,7 +76,7 @@ TEST(EdgeUpstream, ADestinationThatKeepsFailingIsLeftAloneAndProbedAgain) {
 TEST(EdgeUpstream, WhatOneLoopLearnsAboutADestinationHoldsForAll) {
   const Commons commons{nullptr, std::make_shared<BreakerBook>()};
   const auto change = [](Runtime&, ProxySettings& s) {
-    s.timeouts.connect = 100ms;
+    s.timeouts.connect = 5s;
     s.breaker = {.failures = 2, .open = 60s, .open_max = 60s};
   };
   Gateway one(change, {}, {}, commons);
