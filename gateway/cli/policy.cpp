@@ -35,6 +35,7 @@ void print(const proxy::Explanation& e) {
                            one.rule.empty() ? "" : ": " + one.rule,
                            one.usable ? "" : " (the exit has no such family)"));
   if (e.status == 200) print_line("exit", exit_text(e));
+  print_line("parent", e.parent);
   if (e.mtu > 0) print_line("mtu", fmt::format("{} bytes", e.mtu));
   print_line("verdict", e.verdict);
   print_line("answer", fmt::format("{} ({})", e.status, e.reason));

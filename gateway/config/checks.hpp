@@ -36,6 +36,8 @@ class Checker {
   void listener(const std::string& path, const proxy::ListenerSettings& listener);
   void interception(const std::string& path, const proxy::ListenerSettings& listener);
   void roles();
+  void parent();
+  bool reaches(const SocketAddress& dialled, const SocketAddress& bound) const;
   void exit_name(const std::string& path, const std::optional<std::string>& exit_name);
 
   void peer(const std::string& path, const tunnel::PeerSettings& peer);

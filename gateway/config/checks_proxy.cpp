@@ -1,7 +1,10 @@
 // Cross checks of `proxy`, `forwards` and of everything that listens.
 #include "gateway/config/checks.hpp"
 
+#include <algorithm>
+#include <array>
 #include <functional>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -23,6 +26,12 @@ bool collide(const SocketAddress& a, const SocketAddress& b) {
   return a.address == b.address || covers(a.address, b.address) || covers(b.address, a.address);
 }
 
+bool is_loopback(const IpAddress& address) {
+  static const std::array ranges = {Prefix::parse("127.0.0.0/8").value(),
+                                    Prefix::parse("::1/128").value()};
+  return std::ranges::any_of(ranges, [&](const Prefix& one) { return one.contains(address); });
+}
+
 }  // namespace
 
 void Checker::proxy() {
@@ -33,7 +42,41 @@ void Checker::proxy() {
     add("proxy.timeouts.attempt", "found more than timeouts.connect; allowed: at most that");
   if (clean("proxy.breaker") && proxy.breaker.open > proxy.breaker.open_max)
     add("proxy.breaker.open", "found more than breaker.open_max; allowed: at most that");
+  parent();
   roles();
+}
+
+// A parent that is one of our own listeners, as far as a text can tell: what it takes from us comes
+// back to us. Other addresses of this host show when they are dialled.
+void Checker::parent() {
+  const auto& proxy = config_.proxy;
+  if (!proxy.parent || !clean("proxy.parent")) return;
+  std::vector<IpAddress> ours;
+  if (const auto literal = IpAddress::parse(proxy.parent->at.host))
+    ours.push_back(*literal);
+  else if (proxy.parent->at.host == "localhost" || proxy.parent->at.host.ends_with(".localhost"))
+    ours = {IpAddress::v4({127, 0, 0, 1}), IpAddress::parse("::1").value()};
+  for (std::size_t i = 0; i < proxy.listeners.size(); ++i) {
+    const std::string path = item_path("proxy.listeners", i);
+    if (!clean(path)) continue;
+    for (const IpAddress& address : ours) {
+      if (!reaches({address, proxy.parent->at.port}, proxy.listeners[i].bind)) continue;
+      return add("proxy.parent",
+                 fmt::format("found {}, which is {} of this very gateway; allowed: another proxy",
+                             proxy.parent->at.to_string(), path));
+    }
+  }
+}
+
+bool Checker::reaches(const SocketAddress& dialled, const SocketAddress& bound) const {
+  if (dialled.port != bound.port) return false;
+  if (dialled.address == bound.address) return true;
+  if (!bound.address.is_unspecified() || (bound.address.is_v4() && !dialled.address.is_v4()))
+    return false;
+  // The kernel takes the unspecified address for this host's own.
+  if (is_loopback(dialled.address) || dialled.address.is_unspecified()) return true;
+  return config_.tunnel && std::ranges::find(config_.tunnel->addresses, dialled.address) !=
+                               config_.tunnel->addresses.end();
 }
 
 void Checker::listener(const std::string& path, const proxy::ListenerSettings& listener) {

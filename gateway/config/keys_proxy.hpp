@@ -164,8 +164,10 @@ void describe(Visitor& v, proxy::ProxySettings& s) {
   v.field({"timeouts", "of a connection"}, s.timeouts, Object{});
   v.field({"limits", "of the whole proxy"}, s.limits, Object{});
   v.field({"breaker", "leaves a failing target alone for a while"}, s.breaker, Object{});
-  v.field({.name = "parent", .doc = "a proxy to go through", .later = true}, s.parent,
-          Nullable{UrlType{"http://user:password@proxy.example.net:3128", true}});
+  v.field({"parent",
+           "a proxy that clients' connections go through, by CONNECT; user and password "
+           "percent-encoded; forwards stay direct"},
+          s.parent, Nullable{ParentType{}});
 }
 
 template <class Visitor>

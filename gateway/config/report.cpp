@@ -39,13 +39,19 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// A URL's user and password are secrets, and problems end up in logs.
+// A URL's user and password are secrets, and problems end up in logs. So is what may be one, where
+// the scheme is missing, or where no @ ends it but more colons come than a port needs.
 std::string without_password(std::string_view text) {
-  const auto scheme = text.find("://");
-  const auto at = text.rfind('@');
-  if (scheme == std::string_view::npos || at == std::string_view::npos || at < scheme + 3)
-    return std::string(text);
-  return std::string(text.substr(0, scheme + 3)) + "***" + std::string(text.substr(at));
+  const auto mark = text.find("://");
+  const std::size_t start = mark == std::string_view::npos ? 0 : mark + 3;
+  const std::string_view rest = text.substr(start);
+  const auto at = rest.rfind('@');
+  const bool hidden = at != std::string_view::npos ? start > 0 || rest.find(':') < at
+                                                   : start > 0 && !rest.starts_with('[') &&
+                                                         std::ranges::count(rest, ':') > 1;
+  if (!hidden) return std::string(text);
+  return std::string(text.substr(0, start)) + "***" +
+         std::string(at == std::string_view::npos ? std::string_view() : rest.substr(at));
 }
 
 }  // namespace

@@ -251,6 +251,12 @@ Parsed<std::string> UrlType::parse(std::string_view text) const {
   return std::string(text);
 }
 
+Parsed<proxy::ParentProxy> ParentType::parse(std::string_view text) const {
+  auto parent = proxy::parse_parent(text);
+  if (!parent) return refuse(std::move(parent.error().what));
+  return std::move(*parent);
+}
+
 Parsed<std::string> HostNameType::parse(std::string_view text) const {
   if (!is_host_name(text)) return refuse();
   return std::string(text);

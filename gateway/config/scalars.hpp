@@ -4,6 +4,7 @@
 // JSON Schema. A parse error carries the reason, which may be empty when `allowed` says it all.
 
 #include "gateway/base/net_types.hpp"
+#include "proxy/core/parent.hpp"
 
 #include <chrono>
 #include <concepts>
@@ -235,6 +236,19 @@ struct UrlType {
   Parsed<std::string> parse(std::string_view text) const;
   std::string allowed() const { return "a URL such as " + std::string(example); }
   std::string show(const std::string& value) const { return value; }
+  std::string schema() const { return string_schema(allowed()); }
+};
+
+// proxy/core/parent.hpp. Shown without user and password.
+struct ParentType {
+  using Value = proxy::ParentProxy;
+  Parsed<proxy::ParentProxy> parse(std::string_view text) const;
+  std::string allowed() const {
+    return "a URL such as http://user:password@proxy.example.net:3128";
+  }
+  std::string show(const proxy::ParentProxy& value) const {
+    return "http://" + value.at.to_string();
+  }
   std::string schema() const { return string_schema(allowed()); }
 };
 

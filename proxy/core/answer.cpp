@@ -95,6 +95,25 @@ constexpr std::array rows = {
               "the request has passed through this gateway before"},
     ReasonRow{scheme_not_supported, "scheme_not_supported", 400, "Scheme Not Supported",
               "http_request_error", 0, "only http:// is forwarded; https:// goes through CONNECT"},
+    ReasonRow{parent_unreachable, "parent_unreachable", 502, "Parent Proxy Not Reached",
+              "destination_unavailable", 0, "there is no connection to the parent proxy"},
+    ReasonRow{parent_auth, "parent_auth", 502, "Parent Proxy Refuses Our Credentials",
+              "proxy_configuration_error", 0,
+              "the parent proxy wants another user or password (its 407; proxy.parent)"},
+    ReasonRow{parent_denied, "parent_denied", 403, "Denied By Parent Proxy", "http_request_denied",
+              0, "the parent proxy denies this destination (its 403)"},
+    ReasonRow{parent_failed, "parent_failed", 502, "Parent Proxy Could Not Connect",
+              "destination_unavailable", 0,
+              "the parent proxy did not open the connection (by another status than 403, 407, 429, "
+              "503, 504)"},
+    ReasonRow{parent_unavailable, "parent_unavailable", 503, "Parent Proxy Cannot Connect Now",
+              "destination_unavailable", 1,
+              "the parent proxy cannot connect now (its 429 or 503, with its Retry-After)"},
+    ReasonRow{parent_timeout, "parent_timeout", 504, "Parent Proxy Timeout",
+              "http_response_timeout", 0, "the parent proxy did not answer in time, or its 504"},
+    ReasonRow{parent_bad_answer, "parent_bad_answer", 502, "Malformed Answer From Parent Proxy",
+              "http_protocol_error", 0,
+              "the parent proxy's answer breaks the rules of HTTP or did not come"},
     ReasonRow{client_gone, "client_gone", 499, "Client Gone", "", 0,
               "the client left before there was an answer"},
 };
@@ -134,9 +153,11 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 
 // `reason` is a parameter of our own beside the registered ones (RFC 9209 section 2.1 lets clients
 // ignore what they do not know): the word of the log, the metric and the document.
-std::string proxy_status(const ReasonRow& row, std::string_view next_hop, std::string_view detail) {
+std::string proxy_status(const ReasonRow& row, std::string_view next_hop, std::string_view detail,
+                         int received_status = 0) {
   std::string out = "oceanid";
   if (!row.proxy_error.empty()) out += fmt::format("; error={}", row.proxy_error);
+  if (received_status > 0) out += fmt::format("; received-status={}", received_status);
   if (!next_hop.empty()) {
     out += "; next-hop=";
     append_sf_string(out, next_hop);
@@ -257,7 +278,8 @@ std::string render_answer(const Answer& answer) {
   const std::string body =
       answer.json ? json_body(answer, row, detail) : text_body(answer, row, detail);
   std::string out = fmt::format("HTTP/1.1 {} {}\r\n", row.status, row.phrase);
-  out += fmt::format("Proxy-Status: {}\r\n", proxy_status(row, answer.next_hop, detail));
+  out += fmt::format("Proxy-Status: {}\r\n",
+                     proxy_status(row, answer.next_hop, detail, answer.received_status));
   // RFC 9110 section 11.7.1: a 407 says how to authenticate.
   if (row.status == 407)
     out += "Proxy-Authenticate: Basic realm=\"oceanid\", charset=\"UTF-8\"\r\n";

@@ -51,7 +51,15 @@ enum class Reason : std::uint8_t {
   bad_response,          // the origin's response breaks RFC 9112
   loop_detected,         // the request has been here before
   scheme_not_supported,  // a plain request for something else than http://
-  client_gone,           // the client left before there was an answer; never sent
+  // The parent proxy (proxy.parent):
+  parent_unreachable,  // its name, or the connection to it
+  parent_auth,         // it answered 407
+  parent_denied,       // it answered 403
+  parent_failed,       // it answered otherwise
+  parent_unavailable,  // it answered 429 or 503
+  parent_timeout,      // it answered 504, or not in time
+  parent_bad_answer,   // it broke RFC 9112, or ended the connection
+  client_gone,         // the client left before there was an answer; never sent
 };
 inline constexpr auto last_reason = Reason::client_gone;
 
@@ -79,9 +87,10 @@ bool leaves_connection(Reason reason);
 // Why there will be no connection: what a session turns into its protocol's answer.
 struct Refusal {
   Reason reason = Reason::internal_error;
-  std::string detail;    // empty: the reason's own sentence
-  std::string next_hop;  // ADDRESS:PORT that was tried; empty: none
-  int retry_after = 0;   // seconds, when more is known than the reason's own figure
+  std::string detail;       // empty: the reason's own sentence
+  std::string next_hop;     // ADDRESS:PORT that was tried; empty: none
+  int retry_after = 0;      // seconds, when more is known than the reason's own figure
+  int received_status = 0;  // of the next hop's answer; 0: there was none
 };
 
 struct Answer {
@@ -89,10 +98,11 @@ struct Answer {
   std::string request_id;
   std::string
       detail;  // one human sentence; empty: the table's. May hold untrusted text, it is escaped
-  std::string next_hop;  // ADDRESS:PORT that was tried; empty: none
-  std::string node;      // this gateway's name; empty: left out
-  bool json = false;     // the client accepts application/json
-  int retry_after = 0;   // seconds; 0: the table's
+  std::string next_hop;     // ADDRESS:PORT that was tried; empty: none
+  std::string node;         // this gateway's name; empty: left out
+  bool json = false;        // the client accepts application/json
+  int retry_after = 0;      // seconds; 0: the table's
+  int received_status = 0;  // of the next hop's answer; 0: there was none
   bool keep_alive = false;
 };
 

@@ -34,7 +34,8 @@ struct Explanation {
   int status = 0;       // of the answer
   std::string exit;     // empty: the host's own routes
   std::string device;
-  unsigned mtu = 0;  // of the device, else of the route; 0: unknown
+  std::string parent;  // HOST:PORT of the proxy that it goes through; empty: direct
+  unsigned mtu = 0;    // of the device, else of the route; 0: unknown
   std::vector<ExplainedAddress> addresses;
   std::string sentence;  // the whole in one line
 };

@@ -151,10 +151,17 @@ Decision Policy::decide(const Identity& who, const HostPort& destination, Asked 
 }
 
 AddressVerdict Decision::judge_address(const IpAddress& address) const {
+  return compiled ? verdict_of(compiled->rules.match_address(address, port, false))
+                  : AddressVerdict();
+}
+
+AddressVerdict Decision::judge_unresolved() const {
+  return compiled ? verdict_of(std::nullopt) : AddressVerdict();
+}
+
+AddressVerdict Decision::verdict_of(const std::optional<RuleSet::Match>& match) const {
   AddressVerdict out;
-  if (!compiled) return out;
   const bool lenient = compiled->action == RoleAction::report;
-  const auto match = compiled->rules.match_address(address, port, false);
   const bool refused = match ? match->deny : by_address;
   if (match && (refused || by_address)) out.rule = text_of(*compiled, *match);
   if (refused) {

@@ -65,12 +65,18 @@ struct Decision {
 
   // May that address of the destination be dialled? To ask for each one when `allowed`.
   AddressVerdict judge_address(const IpAddress& address) const;
+  // The same when no address is known here, because another proxy resolves the name: what only a
+  // rule for addresses could allow is refused.
+  AddressVerdict judge_unresolved() const;
 
   std::shared_ptr<const CompiledRole> compiled;
   std::uint16_t port = 0;
   bool by_address = false;  // no rule for names matched: an allow for the address is needed
   bool port_open = true;    // false: that allow must name the port
   std::string ports_rule;   // what to say otherwise
+
+ private:
+  AddressVerdict verdict_of(const std::optional<RuleSet::Match>& match) const;
 };
 
 // Made once for each configuration; asked for each request. Immutable.

@@ -4,6 +4,7 @@
 // bandwidth is bit/s.
 
 #include "gateway/base/net_types.hpp"
+#include "proxy/core/parent.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -139,7 +140,7 @@ struct ProxySettings {
   Timeouts timeouts;
   Limits limits;
   BreakerSettings breaker;
-  std::optional<std::string> parent;  // http://user:pass@host:port
+  std::optional<ParentProxy> parent;
   bool operator==(const ProxySettings&) const = default;
 };
 

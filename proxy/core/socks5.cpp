@@ -177,13 +177,19 @@ Socks5Reply socks5_reply_of(Reason reason) {
     case Reason::dns_error:
     case Reason::dns_timeout:
     case Reason::breaker_open:
+    case Reason::parent_failed:
+    case Reason::parent_unavailable:
       return Socks5Reply::host_unreachable;
+    case Reason::parent_denied:
+      return Socks5Reply::not_allowed;
+    case Reason::parent_unreachable:
     case Reason::destination_unreachable:
     case Reason::no_exit:
       return Socks5Reply::network_unreachable;
     case Reason::connection_refused:
     case Reason::connection_reset:
       return Socks5Reply::connection_refused;
+    case Reason::parent_timeout:
     case Reason::connection_timeout:  // what other servers say and clients show as a timeout
       return Socks5Reply::ttl_expired;
     default:

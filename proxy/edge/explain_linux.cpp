@@ -61,14 +61,15 @@ struct Explainer {
         fmt::format("{} would get {} {}: {}", out.from, out.status, row_of(reason).phrase, why);
   }
 
-  // Whether any address is left; says why not otherwise.
+  // Whether an address is left to dial (all of them, where a parent picks); says why not otherwise.
   bool judge(const Decision& decision, const Addresses& addresses, const ExitChoice& exit) {
+    const bool direct = out.parent.empty();
     bool any = false;
     std::optional<std::pair<Reason, std::string>> refused;
     for (const IpAddress& address : addresses) {
       ExplainedAddress one;
       one.address = address.to_string();
-      one.usable = address.is_v4() ? exit.ipv4 : exit.ipv6;
+      one.usable = !direct || (address.is_v4() ? exit.ipv4 : exit.ipv6);
       const AddressVerdict policy = decision.judge_address(address);
       const GuardVerdict guard = snapshot->guard.judge(address);
       one.allowed = policy.allowed && guard.allowed;
@@ -82,7 +83,7 @@ struct Explainer {
       if (one.allowed && !policy.rule.empty()) out.rule = policy.rule;
       out.addresses.push_back(std::move(one));
     }
-    if (any) return true;
+    if (any && (direct || !refused)) return true;
     if (refused) {
       out.rule = refused->second;
       refuse(refused->first, "refused by " + refused->second);
@@ -90,6 +91,18 @@ struct Explainer {
       refuse(Reason::destination_unreachable,
              fmt::format("exit {} has no family of this destination", exit.name));
     }
+    return false;
+  }
+
+  // A name that only the parent can resolve.
+  bool judge_unresolved(const Decision& decision) {
+    const AddressVerdict said = decision.judge_unresolved();
+    if (said.reported) out.verdict = "report";
+    if (said.allowed) return true;
+    out.rule = said.rule;
+    refuse(said.reason, fmt::format("refused by {}: the name has no address here, and no rule "
+                                    "allows the name itself",
+                                    said.rule));
     return false;
   }
 
@@ -119,19 +132,36 @@ struct Explainer {
     }
     out.exit = exit->name;
     out.device = exit->device;
+    const auto& parent = snapshot->settings().parent;
+    if (parent) out.parent = parent->at.to_string();
     const auto addresses = co_await core.resolver_for(*exit).resolve(destination.host);
-    if (!addresses) {
+    if (addresses) {
+      if (!judge(decision, *addresses, *exit)) co_return;
+    } else if (!parent) {
       refuse(addresses.error().reason, addresses.error().detail);
       co_return;
+    } else if (!judge_unresolved(decision)) {
+      co_return;
     }
-    if (!judge(decision, *addresses, *exit)) co_return;
-    out.mtu = mtu_towards(exit->device, addresses->front());
+    if (parent) {
+      const auto hop = co_await core.resolver_for(*exit).resolve(parent->at.host);
+      if (!hop) {
+        refuse(Reason::parent_unreachable,
+               fmt::format("the parent proxy {}: {}", out.parent, hop.error().detail));
+        co_return;
+      }
+      out.mtu = mtu_towards(exit->device, hop->front());
+    } else {
+      out.mtu = mtu_towards(exit->device, addresses->front());
+    }
     out.reason = to_string(Reason::ok);
     out.status = status_of(Reason::ok);
     out.sentence = fmt::format(
-        "{} may connect to {} in role {}{}, by {}", out.from, destination.to_string(), out.role,
+        "{} may connect to {} in role {}{}, by {}{}{}", out.from, destination.to_string(), out.role,
         out.verdict == "report" ? " (enforce would refuse it)" : "",
-        exit->name.empty() ? std::string("this host's own routes") : "exit " + exit->name);
+        exit->name.empty() ? std::string("this host's own routes") : "exit " + exit->name,
+        parent ? ", through the parent proxy " + out.parent : std::string(),
+        addresses ? "" : "; the name has no address here, so no guard judges where it leads");
   }
 };
 

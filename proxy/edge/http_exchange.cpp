@@ -113,7 +113,7 @@ awaitable<HttpExchange::Outcome> HttpExchange::attempt() {
 }
 
 ForwardedHead HttpExchange::our_word(bool keep_alive) const {
-  return {snapshot_.runtime->node + ".oceanid", keep_alive, {}};
+  return {pseudonym_of(*snapshot_.runtime), keep_alive, {}};
 }
 
 awaitable<void> HttpExchange::upload() {

@@ -1,6 +1,7 @@
 #include "proxy/edge/http_session.hpp"
 
 #include "proxy/core/forward_head.hpp"
+#include "proxy/core/http_fields.hpp"
 #include "proxy/core/message_framing.hpp"
 #include "proxy/core/request_head.hpp"
 #include "proxy/core/target.hpp"
@@ -15,6 +16,9 @@
 #include <cerrno>
 #include <string>
 #include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace oceanid::proxy {
 namespace {
@@ -173,7 +177,7 @@ class HttpSession {
     target_ = target->destination;
     trace_.record.host = target_.host;
     trace_.record.port = target_.port;
-    if (is_loop(head_, snapshot_->runtime->node + ".oceanid"))
+    if (is_loop(head_, pseudonym_of(*snapshot_->runtime)))
       co_return Refusal{Reason::loop_detected, {}, {}};
     std::optional<Refusal> refusal = co_await identify();
     if (!refusal) refusal = enter(Asked::plain_http);
@@ -254,6 +258,8 @@ class HttpSession {
     trace_.record.port = target_.port;
     const std::string* host = head_.find("host");
     if (host != nullptr && !is_host_field(*host)) return Refusal{Reason::bad_host, {}, {}};
+    if (is_loop(head_, pseudonym_of(*snapshot_->runtime)))
+      return Refusal{Reason::loop_detected, {}, {}};
     return std::nullopt;
   }
 
@@ -278,6 +284,7 @@ class HttpSession {
     request.destination = target_;
     request.exit = admission_.decision.exit;
     request.policy = admission_.decision;
+    request.via = fmt::format("{}", fmt::join(values_of(head_.fields, "via"), ", "));
     request.deadline = SteadyClock::now() + snapshot_->settings().timeouts.connect;
     return request;
   }
@@ -322,6 +329,7 @@ class HttpSession {
     answer.detail = std::move(refusal.detail);
     answer.next_hop = std::move(refusal.next_hop);
     answer.retry_after = refusal.retry_after;
+    answer.received_status = refusal.received_status;
     answer.node = snapshot_->runtime->node;
     answer.json = wants_json(head_);
     answer.keep_alive = stays;

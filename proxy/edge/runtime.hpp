@@ -43,4 +43,9 @@ struct Runtime {
   bool json = true;  // format of access records
 };
 
+// Our name in Via fields (RFC 9110 section 7.6.3).
+inline std::string pseudonym_of(const Runtime& runtime) {
+  return runtime.node + ".oceanid";
+}
+
 }  // namespace oceanid::proxy

@@ -101,12 +101,24 @@ ssize_t send_some(int fd, std::string_view bytes) {
   }
 }
 
-ssize_t recv_some(int fd, char* buffer, std::size_t size) {
+namespace {
+
+ssize_t receive(int fd, char* buffer, std::size_t size, int flags) {
   for (;;) {
-    const ssize_t got = ::recv(fd, buffer, size, MSG_DONTWAIT);
+    const ssize_t got = ::recv(fd, buffer, size, MSG_DONTWAIT | flags);
     if (got >= 0) return got;
     if (errno != EINTR) return -errno;
   }
+}
+
+}  // namespace
+
+ssize_t recv_some(int fd, char* buffer, std::size_t size) {
+  return receive(fd, buffer, size, 0);
+}
+
+ssize_t peek_some(int fd, char* buffer, std::size_t size) {
+  return receive(fd, buffer, size, MSG_PEEK);
 }
 
 awaitable<bool> wait_until_ready(Descriptor& fd, Descriptor::wait_type what, Timer& timer,

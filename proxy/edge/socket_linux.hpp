@@ -57,6 +57,8 @@ Descriptor watch(asio::io_context& io, UniqueFd fd);
 ssize_t send_some(int fd, std::string_view bytes);
 // ::recv; bytes read, 0 at the end, or -errno.
 ssize_t recv_some(int fd, char* buffer, std::size_t size);
+// The same without taking the bytes out of the socket.
+ssize_t peek_some(int fd, char* buffer, std::size_t size);
 
 // Waits for readiness at most until `deadline`: true when ready (or when reading would report an
 // error), false when the time is over. `fd` and `timer` stay with the caller.

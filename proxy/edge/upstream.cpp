@@ -1,6 +1,8 @@
 #include "proxy/edge/upstream.hpp"
 
 #include "proxy/core/backoff.hpp"
+#include "proxy/edge/parent_dialer.hpp"
+#include "proxy/edge/upstream_steps.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -56,84 +58,21 @@ awaitable<std::optional<ExitChoice>> wait_for_exit(ServerCore& core, UpstreamReq
   }
 }
 
-std::expected<std::vector<SocketAddress>, Refusal> judge(ServerCore& core,
-                                                         const UpstreamRequest& request,
-                                                         const Addresses& addresses, Trace& trace) {
-  const auto snapshot = core.snapshot();
-  std::vector<SocketAddress> out;
-  std::optional<GuardVerdict> denied;
-  std::optional<AddressVerdict> refused;
-  for (const IpAddress& address : addresses) {
-    const SocketAddress target{address, request.destination.port};
-    if (request.policy) {
-      auto said = request.policy->judge_address(address);
-      if (said.reported) trace.record.verdict = "report";
-      if (!said.rule.empty()) trace.record.rule = said.rule;
-      if (!said.allowed) {
-        if (!refused) refused = std::move(said);
-        continue;
-      }
-    }
-    if (!request.guarded) {
-      out.push_back(target);
-      continue;
-    }
-    auto verdict = snapshot->guard.judge(address);
-    if (verdict.allowed)
-      out.push_back(target);
-    else if (!denied)
-      denied = std::move(verdict);
-  }
-  if (out.empty() && denied) {
-    core.stats().guard_denied(denied->range);
-    trace.record.rule = denied->rule;
-    trace.record.verdict = "deny";
-    return failed(Reason::destination_prohibited,
-                  fmt::format("the destination's address is prohibited: {}", denied->rule));
-  }
-  if (out.empty() && refused) {
-    trace.record.rule = refused->rule;
-    return failed(refused->reason, fmt::format("refused by {}", refused->rule));
-  }
-  return out;
-}
-
-bool exit_died(const ServerCore& core, const ExitChoice& exit) {
-  return !still_usable(core.snapshot()->runtime->exits.get(), exit);
-}
-
 awaitable<std::expected<Upstream, Refusal>> try_once(ServerCore& core, UpstreamRequest request,
                                                      ExitChoice exit, Trace& trace) {
-  const auto asked = SteadyClock::now();
-  const bool literal = IpAddress::parse(request.destination.host).has_value();
-  auto resolved = co_await core.resolver_for(exit).resolve(request.destination.host);
-  if (!literal) {
-    const auto took = SteadyClock::now() - asked;
-    trace.record.dns = std::chrono::duration_cast<std::chrono::microseconds>(took);
-    core.stats().resolved(took);
-  }
+  auto resolved = co_await resolve_destination(core, request, exit, trace);
   if (!resolved) co_return failed(resolved.error().reason, resolved.error().detail);
-  auto targets = judge(core, request, *resolved, trace);
+  auto targets = judge_addresses(core, request, *resolved, Needed::one, trace);
   if (!targets) co_return std::unexpected(std::move(targets.error()));
-
-  DialOptions options;
-  options.exit = exit;
-  options.attempt_delay = core.snapshot()->runtime->proxy->timeouts.attempt;
-  options.deadline = request.deadline;
-  options.give_up = [&core, exit] { return exit_died(core, exit); };
-  options.memory = &core.bad_addresses_for(exit);
-  options.wakeups = &core.exits_changed();
   const auto dialled = SteadyClock::now();
-  auto connected = co_await dial(core.io(), std::move(*targets), std::move(options));
+  auto connected = co_await dial_by(core, exit, std::move(*targets), request.deadline);
   if (!connected) {
     const DialFailure& failure = connected.error();
     const std::string next_hop = failure.address ? failure.address->to_string() : std::string();
     trace.record.address = next_hop;
     co_return failed(failure.reason, failure.detail, next_hop);
   }
-  const auto took = SteadyClock::now() - dialled;
-  trace.record.connect = std::chrono::duration_cast<std::chrono::microseconds>(took);
-  core.stats().connected(took);
+  note_connected(core, trace, dialled);
   trace.record.address = connected->address.to_string();
   co_return Upstream{std::move(connected->socket), connected->address, std::move(exit)};
 }
@@ -195,9 +134,11 @@ class Circuit {
 // none, then all of them again after a pause.
 class Attempts {
  public:
-  Attempts(ServerCore& core, UpstreamRequest request, Trace& trace)
+  Attempts(ServerCore& core, UpstreamRequest request, std::optional<ParentProxy> parent,
+           Trace& trace)
       : core_(core),
         request_(std::move(request)),
+        parent_(std::move(parent)),
         trace_(trace),
         backoff_(first_pause, longest_pause) {}
 
@@ -207,7 +148,7 @@ class Attempts {
       if (!exit) co_return failed(Reason::no_exit, why_no_exit(core_, request_));
       trace_.record.exit = exit->name;
       tried_.push_back(exit->name);
-      auto upstream = co_await try_once(core_, shared_deadline(), *exit, trace_);
+      auto upstream = co_await attempt(*exit);
       if (upstream || SteadyClock::now() >= request_.deadline) co_return upstream;
       const Reason reason = upstream.error().reason;
       if (!exit_died(core_, *exit)) {
@@ -226,6 +167,16 @@ class Attempts {
   }
 
  private:
+  awaitable<std::expected<Upstream, Refusal>> attempt(ExitChoice exit) {
+    if (!parent_) co_return co_await try_once(core_, shared_deadline(), std::move(exit), trace_);
+    if (!cleared_) {
+      if (auto refusal = co_await clear_for_parent(core_, request_, exit, trace_))
+        co_return std::unexpected(std::move(*refusal));
+      cleared_ = true;
+    }
+    co_return co_await try_parent(core_, shared_deadline(), *parent_, std::move(exit), trace_);
+  }
+
   std::optional<ExitChoice> other_exit() const {
     if (request_.exit) return std::nullopt;
     const auto snapshot = core_.snapshot();
@@ -248,6 +199,8 @@ class Attempts {
 
   ServerCore& core_;
   UpstreamRequest request_;
+  std::optional<ParentProxy> parent_;
+  bool cleared_ = false;  // the destination, for the parent
   Trace& trace_;
   SteadyClock::time_point started_ = SteadyClock::now();
   Backoff backoff_;
@@ -259,11 +212,15 @@ class Attempts {
 
 awaitable<std::expected<Upstream, Refusal>> open_upstream(ServerCore& core, UpstreamRequest request,
                                                           Trace& trace) {
-  Circuit circuit(core, request.destination.to_string());
+  std::optional<ParentProxy> parent;
+  if (request.guarded) parent = core.snapshot()->settings().parent;
+  Circuit circuit(core, (parent ? parent->at : request.destination).to_string());
   if (auto refusal = circuit.enter()) co_return std::unexpected(std::move(*refusal));
-  Attempts attempts(core, std::move(request), trace);
+  Attempts attempts(core, std::move(request), parent, trace);
   auto upstream = co_await attempts.run();
-  circuit.leave(upstream ? Reason::ok : upstream.error().reason);
+  const Reason reason = upstream ? Reason::ok : upstream.error().reason;
+  circuit.leave(parent_answered(reason) ? Reason::ok : reason);
+  if (!upstream && parent) upstream.error() = as_parents(std::move(upstream.error()), *parent);
   co_return upstream;
 }
 

@@ -141,7 +141,9 @@ TEST(GoodFiles, EveryKeyArrives) {
   EXPECT_EQ(c.proxy.dns.servers.at(1).to_string(), "192.0.2.54:5353");
   EXPECT_EQ(c.proxy.dns.servers.at(3).to_string(), "[2001:db8::54]:53");
   EXPECT_EQ(c.proxy.timeouts.idle, std::chrono::hours(24));
-  EXPECT_EQ(c.proxy.parent, "http://user:pass@proxy.example.net:8080");
+  ASSERT_TRUE(c.proxy.parent);
+  EXPECT_EQ(c.proxy.parent->at.to_string(), "proxy.example.net:8080");
+  EXPECT_EQ(c.proxy.parent->authorization, "Basic dXNlcjpwYXNz");
 }
 
 TEST(GoodFiles, EveryKeyOfTheNetworkArrives) {
