@@ -86,9 +86,12 @@ struct SocketAddress {
 struct HostPort {
   std::string host;  // a name or an address literal without brackets
   std::uint16_t port = 0;
+  bool absolute = false;  // a name that was given with the root's dot: no search list (RFC 1535)
   static Result<HostPort> parse(
       std::string_view text);  // "db.example:5432", "[::1]:80"; port 1..65535
   std::string to_string() const;
+  // What a resolver is asked: the root's dot is there when it was given.
+  std::string resolver_name() const { return absolute ? host + '.' : host; }
   auto operator<=>(const HostPort&) const = default;
 };
 

@@ -155,6 +155,7 @@ Socks5Request read_socks5_request(std::string_view bytes) {
     auto name = canonical_host(out.host);
     if (!name) return failed(std::move(out), Socks5Reply::general_failure, name.error().what);
     out.target.host = std::move(*name);
+    out.target.absolute = is_absolute_name(out.host);
   } else {
     const auto literal = type == type_v4
                              ? IpAddress::v4(bytes_at<4>(bytes, request_fixed))

@@ -175,6 +175,10 @@ Result<std::string> canonical_host(std::string_view host) {
   return out;
 }
 
+bool is_absolute_name(std::string_view host) {
+  return host.ends_with('.') && !ends_in_number(host.substr(0, host.size() - 1));
+}
+
 Result<HostPort> parse_authority(std::string_view authority) {
   if (const auto fault = fault_of_shape(authority); !fault.empty()) return refuse(fault);
   std::size_t host_end = authority.find(':');
@@ -195,7 +199,7 @@ Result<HostPort> parse_authority(std::string_view authority) {
   if (!host) return std::unexpected(std::move(host.error()));
   const auto port = parse_port(port_text);
   if (!port) return std::unexpected(port.error());
-  return HostPort{*std::move(host), *port};
+  return HostPort{*std::move(host), *port, is_absolute_name(authority.substr(0, host_end))};
 }
 
 bool is_host_field(std::string_view host_field) {

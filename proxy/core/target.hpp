@@ -23,6 +23,9 @@ namespace oceanid::proxy {
 // Errors: Errc::protocol with one sentence that never repeats the client's text.
 Result<HostPort> parse_authority(std::string_view authority);
 
+// Whether that host is a name with the root's dot behind it, which its canonical form drops.
+bool is_absolute_name(std::string_view host);
+
 // The host part alone, same canonical form; IPv6 in brackets. Also what SOCKS5 and SNI names go
 // through.
 Result<std::string> canonical_host(std::string_view host);

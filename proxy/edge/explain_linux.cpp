@@ -134,7 +134,7 @@ struct Explainer {
     out.device = exit->device;
     const auto& parent = snapshot->settings().parent;
     if (parent) out.parent = parent->at.to_string();
-    const auto addresses = co_await core.resolver_for(*exit).resolve(destination.host);
+    const auto addresses = co_await core.resolver_for(*exit).resolve(destination.resolver_name());
     if (addresses) {
       if (!judge(decision, *addresses, *exit)) co_return;
     } else if (!parent) {
@@ -144,7 +144,7 @@ struct Explainer {
       co_return;
     }
     if (parent) {
-      const auto hop = co_await core.resolver_for(*exit).resolve(parent->at.host);
+      const auto hop = co_await core.resolver_for(*exit).resolve(parent->at.resolver_name());
       if (!hop) {
         refuse(Reason::parent_unreachable,
                fmt::format("the parent proxy {}: {}", out.parent, hop.error().detail));

@@ -148,7 +148,7 @@ awaitable<std::expected<Upstream, Refusal>> try_parent(ServerCore& core, Upstrea
                                                        ParentProxy parent, ExitChoice exit,
                                                        Trace& trace) {
   const auto began = SteadyClock::now();
-  auto resolved = co_await core.resolver_for(exit).resolve(parent.at.host);
+  auto resolved = co_await core.resolver_for(exit).resolve(parent.at.resolver_name());
   if (!resolved)
     co_return std::unexpected(
         Refusal{resolved.error().reason, std::move(resolved.error().detail), {}});

@@ -1,5 +1,6 @@
 #pragma once
-// The bytes that all tunnels of a role may pass together, on whichever event loop they live.
+// The bytes that all tunnels and plain exchanges of a role may pass together, on whichever event
+// loop they live.
 
 #include "proxy/core/token_bucket.hpp"
 

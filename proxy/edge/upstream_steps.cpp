@@ -14,7 +14,7 @@ awaitable<ResolveResult> resolve_destination(ServerCore& core, const UpstreamReq
                                              const ExitChoice& exit, Trace& trace) {
   const auto asked = SteadyClock::now();
   const bool literal = IpAddress::parse(request.destination.host).has_value();
-  auto resolved = co_await core.resolver_for(exit).resolve(request.destination.host);
+  auto resolved = co_await core.resolver_for(exit).resolve(request.destination.resolver_name());
   if (!literal) {
     const auto took = SteadyClock::now() - asked;
     trace.record.dns = std::chrono::duration_cast<std::chrono::microseconds>(took);
