@@ -37,7 +37,7 @@ void check_request(std::string_view bytes) {
   if (request.state != Socks5State::done) return;
   require(request.method == "CONNECT" && request.target.port != 0);
   const auto again = parse_authority(request.target.to_string());
-  require(again.has_value() && *again == request.target);
+  require(again.has_value() && again->to_string() == request.target.to_string());
 }
 
 }  // namespace
