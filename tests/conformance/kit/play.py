@@ -219,7 +219,7 @@ class Player(AmbiguitySteps):
             raise Failed(f"TLS: {error}") from error
 
     def do_close_notify(self):
-        """The end of our direction alone; unwrap() would wait for the other's end as well."""
+        """The end of our direction alone; unwrap() would wait for the other's end as well, and fails over data that waits to be read."""
         sock = self.client.socket
         sock.setblocking(False)
         try:
