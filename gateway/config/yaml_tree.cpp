@@ -22,6 +22,17 @@ Place place_from(const YAML::Mark& mark) {
   return {static_cast<unsigned>(mark.line) + 1, static_cast<unsigned>(mark.column) + 1};
 }
 
+// At the end of a file yaml-cpp counts what it missed there: `"a\x` has its fault in column 7.
+Place kept_inside(Place place, std::string_view text) {
+  for (unsigned line = 1; line < place.line; ++line) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return {line, static_cast<unsigned>(text.size()) + 1};
+    text.remove_prefix(end + 1);
+  }
+  const auto length = std::min(text.find('\n'), text.size());
+  return {place.line, std::min(place.column, static_cast<unsigned>(length) + 1)};
+}
+
 // yaml-cpp takes the end of the file for the end of a quoted scalar. `from` is its opening quote.
 bool is_closed(std::string_view text, std::size_t from) {
   const char quote = text[from];
@@ -242,7 +253,8 @@ YamlNode parse_yaml(std::string_view text, Report& report) {
     read_documents(text, builder, report);
   } catch (const TooDeep&) {
   } catch (const YAML::Exception& error) {
-    report.add(place_from(error.mark), "", "not valid YAML: " + printable(error.msg));
+    report.add(kept_inside(place_from(error.mark), text), "",
+               "not valid YAML: " + printable(error.msg));
   }
   return builder.take();
 }

@@ -209,6 +209,32 @@ TEST_F(EdgeTls, ClientsCertificatesAreAskedForAndRevoked) {
   }));
 }
 
+TEST_F(EdgeTls, TheNameInACertificateDecidesTheRole) {
+  Role ours;
+  ours.name = "ls";
+  ours.certificates = {"ls.apps"};
+  ours.allow = {"*"};
+  Gateway gateway(
+      [&](Runtime& runtime, ProxySettings& settings) {
+        with(tls_listener(true), server_)(runtime, settings);
+        settings.policy.default_action = PolicyDefault::deny;
+        settings.policy.roles = {ours};
+      },
+      {}, tls_listener(true));
+  const auto answer_to = [&](const Pem& certificate) {
+    TlsPeer client(gateway.client(), {.certificate = certificate, .alpn = {}});
+    EXPECT_TRUE(client.handshake());
+    std::string head = connect_over(client, target_.port());
+    client.peer().reset();  // a tunnel is counted at its end, and nobody serves the target
+    return head;
+  };
+  // The common name counts, and so does a name beside it (RFC 6125).
+  EXPECT_TRUE(answer_to(authority_.issue("ls.apps", "", 3)).starts_with("HTTP/1.1 200 "));
+  EXPECT_TRUE(answer_to(authority_.issue("x", "DNS:ls.apps", 4)).starts_with("HTTP/1.1 200 "));
+  EXPECT_TRUE(answer_to(authority_.issue("other.apps", "", 5)).starts_with("HTTP/1.1 403 "));
+  EXPECT_TRUE(gateway.eventually([](const auto& s) { return s.requests.contains({"ok", "ls"}); }));
+}
+
 TEST_F(EdgeTls, AReloadBringsANewCertificateAndTouchesNobody) {
   Gateway gateway(with(tls_listener(), server_), {}, tls_listener());
   TlsPeer before(gateway.client());
