@@ -1,14 +1,19 @@
 #pragma once
 // The kernel's network configuration behind a narrow interface, so that the reconciler is tested
-// with a fake that keeps state (tests/fakes/fake_kernel.hpp). Everything but run_nft is synchronous
-// and short (one netlink round trip, tens of microseconds); all of it belongs to one thread.
+// with a fake that keeps state (tests/fakes/fake_kernel.hpp). Everything but run_nft and
+// apply_elements is synchronous and short (one netlink round trip, tens of microseconds); all of it
+// belongs to one thread.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/asio.hpp"
 #include "routing/core/diff.hpp"
+#include "routing/core/elements.hpp"
 #include "routing/core/facts.hpp"
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace oceanid::routing {
 
@@ -31,6 +36,12 @@ class Kernel {
   // Checks `text` against the kernel, then commits it in one transaction. The error carries nft's
   // words.
   virtual awaitable<Result<void>> run_nft(std::string text) = 0;
+  // Adds and removes elements of named sets of `table inet oceanid`, all of them in one transaction
+  // and without the nft program. Adding what is there and removing what is not: see
+  // nft_elements.hpp. With `expected` only as long as our tables carry this NftActual::stamp;
+  // Errc::closed when they do not: they were replaced, or somebody else changed them.
+  virtual awaitable<Result<void>> apply_elements(std::vector<ElementChange> changes,
+                                                 std::optional<std::uint64_t> expected = {}) = 0;
 };
 
 }  // namespace oceanid::routing

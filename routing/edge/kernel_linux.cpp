@@ -103,8 +103,12 @@ struct Applier {
 
 }  // namespace
 
-LinuxKernel::LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, NftRunner nft)
-    : route_(std::move(route)), netfilter_(std::move(netfilter)), nft_(std::move(nft)) {}
+LinuxKernel::LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, ElementWriter elements,
+                         NftRunner nft)
+    : route_(std::move(route)),
+      netfilter_(std::move(netfilter)),
+      elements_(std::move(elements)),
+      nft_(std::move(nft)) {}
 
 Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const asio::any_io_executor& executor,
                                                        NftOptions options) {
@@ -112,7 +116,14 @@ Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const asio::any_io_execut
   if (!route) return std::unexpected(std::move(route.error()));
   auto netfilter = NetlinkSocket::open(NETLINK_NETFILTER);
   if (!netfilter) return std::unexpected(std::move(netfilter.error()));
+  auto elements = ElementWriter::open([](NetlinkSocket& socket) -> Result<std::uint64_t> {
+    auto tables = read_nft(socket);
+    if (!tables) return std::unexpected(std::move(tables.error()));
+    return tables->stamp;
+  });
+  if (!elements) return std::unexpected(std::move(elements.error()));
   return std::unique_ptr<LinuxKernel>(new LinuxKernel(std::move(*route), std::move(*netfilter),
+                                                      std::move(*elements),
                                                       NftRunner(executor, std::move(options))));
 }
 
@@ -132,7 +143,7 @@ Result<Actual> LinuxKernel::read_actual() {
     if (auto read = read_routes(family, *links, actual); !read)
       return std::unexpected(std::move(read.error()));
   }
-  auto tables = read_nft();
+  auto tables = read_nft(netfilter_);
   if (!tables) return std::unexpected(std::move(tables.error()));
   actual.nft = *tables;
   return actual;
@@ -153,6 +164,13 @@ Result<HostFacts> LinuxKernel::facts() {
 
 awaitable<Result<void>> LinuxKernel::run_nft(std::string text) {
   co_return co_await nft_.apply(std::move(text));
+}
+
+awaitable<Result<void>> LinuxKernel::apply_elements(std::vector<ElementChange> changes,
+                                                    std::optional<std::uint64_t> expected) {
+  auto done = co_await elements_.apply(std::move(changes), expected);
+  if (!done) co_return std::unexpected(std::move(done.error()).context("changing set elements"));
+  co_return done;
 }
 
 Result<void> LinuxKernel::apply(const NetlinkChange& change) {

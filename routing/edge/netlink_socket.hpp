@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <libmnl/libmnl.h>
@@ -24,6 +25,11 @@ class NetlinkSocket {
   Result<void> request(Message message, const Visitor& visit = {});
   // `start` is called before the first answer, and again when a change interrupted the dump.
   Result<void> dump(Message message, const std::function<void()>& start, const Visitor& visit);
+  // A batch of nfnetlink, whose messages carry the numbers `first` to `last` and one behind it (end
+  // of batch): all of it is one transaction, carried out inside the send. Well when the message
+  // `last` is acknowledged and no other one refused.
+  Result<void> batch(std::span<const std::uint8_t> bytes, std::uint32_t first, std::uint32_t last);
+  std::uint32_t next_sequence() const { return sequence_ + 1; }
   std::uint32_t port_id() const { return mnl_socket_get_portid(socket_.get()); }
 
  private:

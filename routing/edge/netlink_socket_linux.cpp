@@ -14,6 +14,8 @@ constexpr std::size_t datagram_bytes = 32768;  // the largest part of a dump tha
 constexpr timeval patience{.tv_sec = 5,
                            .tv_usec = 0};  // it answers inside send; this is for a broken one
 constexpr int dump_attempts = 10;
+constexpr std::size_t usual_send_bytes = 100'000;  // half of what net.core.wmem_default gives
+constexpr std::size_t spare_bytes = 4096;
 
 void enable(mnl_socket* socket, int option) {
   // Older kernels lack some of these; they only save work or improve texts.
@@ -94,6 +96,37 @@ Result<NetlinkSocket::Progress> NetlinkSocket::exchange(Message& message, const 
       auto progress = take(*answer, visit);
       if (!progress) return progress;
       if (*progress == Progress::done) return interrupted ? Progress::interrupted : Progress::done;
+    }
+  }
+}
+
+// The kernel takes a batch as one datagram, which the send buffer must have room for; its double is
+// what the kernel notes (socket(7)), half of it goes to bookkeeping.
+Result<void> NetlinkSocket::batch(std::span<const std::uint8_t> bytes, std::uint32_t first,
+                                  std::uint32_t last) {
+  sequence_ = last + 1;
+  const int room = static_cast<int>(bytes.size() + spare_bytes);
+  if (bytes.size() + spare_bytes > usual_send_bytes)
+    setsockopt(mnl_socket_get_fd(socket_.get()), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+  if (mnl_socket_sendto(socket_.get(), bytes.data(), bytes.size()) < 0)
+    return fail_errno("sending to netlink");
+  Result<void> done = {};
+  // One answer for each refused message and one for the last: the first refusal is the reason. A
+  // refusal of the whole batch carries the number of its beginning.
+  while (true) {
+    const auto received =
+        mnl_socket_recvfrom(socket_.get(), buffer_.data(), buffer_.size() * sizeof(nlmsghdr));
+    if (received < 0 && errno == EINTR) continue;
+    if (received < 0) return done ? fail_errno("receiving from netlink") : done;
+    int left = static_cast<int>(received);
+    const nlmsghdr* answer = buffer_.data();
+    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+      const std::uint32_t number = answer->nlmsg_seq;
+      if (number < first || number > last + 1) continue;
+      auto progress = take(*answer, {});
+      if (!progress && done) done = std::unexpected(std::move(progress.error()));
+      const bool whole = number == first;
+      if (number == last || (whole && !done)) return done;
     }
   }
 }

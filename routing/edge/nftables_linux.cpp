@@ -75,7 +75,7 @@ Result<std::uint64_t> LinuxKernel::counter_packets(std::string_view name) {
   return packets;
 }
 
-Result<NftActual> LinuxKernel::read_nft() {
+Result<NftActual> LinuxKernel::read_nft(NetlinkSocket& netfilter) {
   NftActual out;
   const struct {
     std::uint8_t family;
@@ -85,14 +85,14 @@ Result<NftActual> LinuxKernel::read_nft() {
                    {NFPROTO_IPV4, "oceanid_nat", &NftActual::ip_nat},
                    {NFPROTO_IPV6, "oceanid_nat", &NftActual::ip6_nat}};
   for (const auto& question : questions) {
-    auto found = find_table(netfilter_, question.family, question.name);
+    auto found = find_table(netfilter, question.family, question.name);
     if (!found && found.error().code == Errc::permission) return NftActual{};
     if (!found) return std::unexpected(std::move(found.error()));
     out.*question.present = found->present;
     out.stamp = out.stamp * 1000003 + found->stamp;  // any mixing that keeps the three apart
   }
   if (out.inet) {
-    auto rules = rules_stamp(netfilter_);
+    auto rules = rules_stamp(netfilter);
     if (!rules) return std::unexpected(std::move(rules.error()));
     out.stamp = out.stamp * 1000003 + *rules;
   }

@@ -21,7 +21,10 @@ class FakeKernel final : public Kernel {
   HostFacts host;
   std::vector<std::string> log;  // every change, in the words of describe()
   int nft_runs = 0;
-  // Injected errors: by what describe(change), "sysctl PATH" or "nft" contains, with this errno.
+  std::vector<ElementChange> element_changes;           // carried out, in order
+  std::map<std::string, std::vector<KeyElement>> keys;  // of sets without intervals
+  // Injected errors: by what describe(change), "sysctl PATH" "nft" or "elements" contains, with
+  // this errno.
   std::map<std::string, int> failures;
 
   FakeKernel() { state.nft.known = true; }
@@ -89,6 +92,24 @@ class FakeKernel final : public Kernel {
     set(state.nft.ip6_nat, "ip6 oceanid_nat");
     ++state.nft.stamp;
     state.nft_text = state.nft.any() ? text : "";
+    co_return Result<void>{};
+  }
+
+  awaitable<Result<void>> apply_elements(std::vector<ElementChange> changes,
+                                         std::optional<std::uint64_t> expected) override {
+    if (auto injected = failure("elements"); !injected) co_return injected;
+    if (!state.nft.inet || (expected && *expected != state.nft.stamp))
+      co_return fail(Errc::closed, "our nft tables are no longer those");
+    for (ElementChange& change : changes) {
+      log.push_back(fmt::format("elements {}{}", change.action == ElementAction::add ? '+' : '-',
+                                change.set));
+      for (const KeyElement& one : change.keys) {
+        auto& known = keys[change.set];
+        std::erase_if(known, [&](const KeyElement& other) { return other.key == one.key; });
+        if (change.action == ElementAction::add) known.push_back(one);
+      }
+      element_changes.push_back(std::move(change));
+    }
     co_return Result<void>{};
   }
 
