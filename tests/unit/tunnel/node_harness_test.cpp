@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -32,11 +33,15 @@ namespace {
 using Channel = asio::local::datagram_protocol::socket;  // SOCK_SEQPACKET underneath
 
 // What the routing side does with a status: address, MTU, link up, a route to each peer's address.
-void route(const TunnelManager& manager, const TunnelManager::Wanted& wanted) {
+// The status also changes with every echo: what has been done once is not done again, or a slow
+// machine is so busy with it that echoes are lost.
+void route(const TunnelManager& manager, const TunnelManager::Wanted& wanted,
+           std::string& done_last) {
+  std::string commands;
   for (const TunnelStatus& tunnel : manager.status()) {
     if (!tunnel.present) continue;
     const std::string& device = tunnel.device.str();
-    std::string commands;
+    commands += ": " + std::to_string(::if_nametoindex(device.c_str())) + ";";  // made anew: again
     for (const IpAddress& address : wanted.settings.addresses)
       commands +=
           "ip address replace " + Prefix::host(address).to_string() + " dev " + device + ";";
@@ -47,8 +52,10 @@ void route(const TunnelManager& manager, const TunnelManager::Wanted& wanted) {
           for (const IpAddress& address : settings.addresses)
             commands += "ip route replace " + Prefix::host(address).to_string() + " dev " + device +
                         " metric " + (tunnel.hub ? "200" : "100") + ";";
-    if (std::system(("exec 2>/dev/null;" + commands).c_str()) == -1) std::abort();
   }
+  if (commands == done_last) return;
+  done_last = commands;
+  if (std::system(("exec 2>/dev/null;" + commands).c_str()) == -1) std::abort();
 }
 
 std::string describe(const TunnelManager& manager) {
@@ -119,7 +126,8 @@ awaitable<void> serve(TunnelManager& manager, TunnelManager::Wanted wanted, int 
                                int channel) {
   asio::io_context io;
   TunnelManager manager(io.get_executor(), {folder, "/run/oceanid"});
-  manager.set_on_change([&] { route(manager, wanted); });
+  std::string routed;
+  manager.set_on_change([&] { route(manager, wanted, routed); });
   asio::co_spawn(io, serve(manager, wanted, channel), asio::detached);
   io.run();
   ::_exit(6);
