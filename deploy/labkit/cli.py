@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--oceanid", metavar="PATH", help="program (default: $OCEANID or build/release/oceanid)")
     up.add_argument("--rp-filter", type=int, choices=(0, 1, 2), default=2, help="on the nodes (default: 2, as systemd)")
     up.add_argument("--pods-ipv6", action="store_true", help="pods also have IPv6 addresses (fd42::/16)")
+    up.add_argument("--ipv6", choices=("block", "exit", "ignore"),
+                    help="both families everywhere: pods, tunnels, exits; the value of routing.ipv6")
     up.add_argument("--wait", type=float, default=30, metavar="SECONDS", help="for the gateways (default: 30)")
     commands.add_parser("down", help="remove every trace")
     status = commands.add_parser("status", help="what runs, and the leak counter")
@@ -60,7 +62,8 @@ def main() -> int:
 def dispatch(arguments: argparse.Namespace, state: State) -> int:
     if arguments.command == "up":
         program = None if arguments.no_gateway else find_program(arguments.oceanid)
-        lab.up(state, program, arguments.rp_filter, arguments.pods_ipv6, arguments.wait)
+        lab.up(state, program, arguments.rp_filter, arguments.ipv6 or ("pods" if arguments.pods_ipv6 else None),
+               arguments.wait)
         say(f"try: deploy/lab{of(state)} status | env | exec pod-styx-1 curl https://ip.{plan.ZONE}/ | down")
         return 0
     if arguments.command == "down":

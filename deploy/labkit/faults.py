@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from labkit import gateway, plan, rules
+from labkit import gateway, network, plan, rules
 from labkit.rules import FAULT_TABLE
 from labkit.state import State
 from labkit.system import LabError, batch, enter_net, run
@@ -23,6 +23,11 @@ USAGE = (
     "wrong-nat on|off EXIT: its provider shows another address to the world",
     "flush-nft on|off NODE: nft flush ruleset; off puts the neighbours' rules back",
     "purge-routes on|off NODE: oceanid's rules and routes are deleted; off does nothing",
+    "networkd-purge on|off NODE: rules and routes of everybody but the kernel are deleted; off puts the neighbours' back",
+    "flannel-flush on|off NODE: Flannel's masquerade chain is emptied; off fills it again",
+    "kube-proxy-mode on|off NODE: kube-proxy changes from nftables to iptables mode; off: back",
+    "link-gone on|off NODE eth0|cni0|tailscale0|flannel.1: the link is deleted (eth0: down); off makes it again",
+    "node-port on|off NODE local|cluster POD: no fault: a Service of type NodePort with that externalTrafficPolicy",
 )
 
 # First of oceanid's rule preferences and tables (DESIGN section 4), and how far they reach.
@@ -45,7 +50,7 @@ def apply(state: State, words: list[str]) -> None:
     if on and key in state.values["faults"] and name not in REPEATABLE:
         FAULTS[name](state, node, False, rest[1:])
     FAULTS[name](state, node, on, rest[1:])
-    if on and name != "purge-routes":  # which is an event, not a state
+    if on and name not in ("purge-routes", "networkd-purge"):  # which are events, not states
         state.values["faults"][key] = " ".join(rest[1:])
     else:
         state.values["faults"].pop(key, None)
@@ -132,7 +137,10 @@ def kill(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
     if not victims[what]:
         raise LabError(f"no {what} runs on {node.name}")
     for pid in victims[what]:
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # the first ones' end has ended others
+            pass
     if what != "worker":
         netd.wait_gone(2)
 
@@ -201,9 +209,69 @@ def flush_nft(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     if on:
         _nft(state, node.name, "flush ruleset\n")
         return
-    names = ("flannel-ipv4", "kube-proxy", "tailscale")
-    tables = "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in names)
+    tables = _gone("flannel-ipv4", "kube-proxy", "tailscale")
     _nft(state, node.name, tables + rules.node_neighbours(node))
+
+
+def _gone(*names: str) -> str:
+    return "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in names)
+
+
+def flannel_flush(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    if on:
+        _nft(state, node.name, "flush chain ip flannel-ipv4 postrtg\n")
+    else:
+        _nft(state, node.name, _gone("flannel-ipv4") + rules.flannel(node))
+
+
+def kube_proxy_mode(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    """In two transactions, as a restarted kube-proxy does: it removes what the other mode left, then writes its own."""
+    _nft(state, node.name, _gone("kube-proxy", "nat"))
+    _nft(state, node.name, rules.kube_proxy_iptables(node) if on else rules.kube_proxy(node))
+
+
+def node_port(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    text = _gone(rules.NODE_PORT_TABLE)
+    if on:
+        if len(arguments) != 2 or arguments[0] not in ("local", "cluster") or arguments[1] not in plan.PODS:
+            raise LabError("node-port on NODE local|cluster POD")
+        text += rules.node_port(plan.pod_address(arguments[1]), arguments[0] == "cluster")
+    _nft(state, node.name, text)
+
+
+def link_gone(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    link = arguments[0] if arguments else state.values["faults"].get(f"link-gone {node.name}", "")
+    if link not in network.LINKS:
+        raise LabError(f"link-gone on|off NODE {'|'.join(network.LINKS)}")
+    namespace = state.namespace(node.name)
+    if on:
+        batch(namespace, network.without(link))
+        return
+    batch(namespace, network.again(node, link, state.values["options"]["pods_ipv6"]))
+    if network.LINKS[link]:
+        batch(namespace, network.forwarding_entries(node, network.LINKS[link]), program="bridge")
+
+
+def networkd_purge(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
+    """What systemd-networkd does when it starts: rules and routes that are not in its configuration go, whoever made
+    them; its own, here the defaults, and the kernel's stay."""
+    namespace = state.namespace(node.name)
+    if not on:
+        for family in ("-4", "-6"):
+            batch(namespace, network.mesh_rules(), "-force", family, check=False)
+        batch(namespace, network.neighbours_routes(node))
+        return
+    inside = lambda: enter_net(namespace)
+    for family in ("-4", "-6"):
+        rules_there = run(["ip", family, "rule", "list"], enter=inside).splitlines()
+        foreign = [line.split(":")[0] for line in rules_there if int(line.split(":")[0]) not in (0, 32766, 32767)]
+        batch(namespace, "".join(f"rule del pref {preference}\n" for preference in foreign), "-force", family, check=False)
+        lines = []
+        for line in run(["ip", family, "route", "show", "table", "all"], enter=inside).splitlines():
+            own = line.startswith("default") and "table" not in line
+            if "proto kernel" not in line and not own and "table local" not in line:
+                lines.append(f"route del {line.replace(' linkdown', '').replace(' pref medium', '')}\n")
+        batch(namespace, "".join(lines), "-force", family, check=False)
 
 
 def purge_routes(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
@@ -239,6 +307,7 @@ def _number(fault: str, arguments: list[str], low: float, high: float) -> float:
 
 FAULTS = {"cut": cut, "one-way": one_way, "drop-udp": drop_udp, "path-mtu": path_mtu, "loss": loss, "kill": kill,
           "freeze": freeze, "uplink-down": uplink_down, "nat-off": nat_off, "wrong-nat": wrong_nat,
-          "flush-nft": flush_nft, "purge-routes": purge_routes}
+          "flush-nft": flush_nft, "purge-routes": purge_routes, "networkd-purge": networkd_purge,
+          "flannel-flush": flannel_flush, "kube-proxy-mode": kube_proxy_mode, "link-gone": link_gone, "node-port": node_port}
 # Doing these twice is meant: what they destroy grows again.
-REPEATABLE = {"kill", "freeze", "flush-nft", "purge-routes"}
+REPEATABLE = {"kill", "freeze", "flush-nft", "purge-routes", "networkd-purge", "flannel-flush", "link-gone"}

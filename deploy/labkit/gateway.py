@@ -31,16 +31,21 @@ def make_keys() -> dict[str, tuple[str, str]]:
     return keys
 
 
-def configuration(node: plan.Node, public_keys: dict[str, str]) -> str:
-    """oceanid.yaml of one node, by the roles of DESIGN section 4."""
+def configuration(node: plan.Node, public_keys: dict[str, str], ipv6: str | None = None) -> str:
+    """oceanid.yaml of one node, by the roles of DESIGN section 4. With `ipv6` (block, exit or ignore) the tunnels, the
+    exits and the pods have both families."""
     peers = plan.EXITS.values() if not node.exit else plan.NODES.values()
     parts = [f"node: {node.name}", "log: { level: info, format: json, access: true }",
-             _proxy(), _forwards(), _tunnel(node, public_keys, [peer for peer in peers if peer.name != node.name]),
-             _exits(node)]
+             _proxy(), _forwards(), _tunnel(node, public_keys, [peer for peer in peers if peer.name != node.name], ipv6),
+             _exits(node, ipv6)]
     if node.exit:
-        parts.append(_serve_exit(node))
-    parts.append(_routing(node))
+        parts.append(_serve_exit(node, ipv6))
+    parts.append(_routing(node, ipv6))
     return "\n".join(parts) + "\n"
+
+
+def _list(four: str, six: str | None, ipv6: str | None) -> str:
+    return f'[{four}, "{six}"]' if ipv6 and six else f"[{four}]"
 
 
 def _proxy() -> str:
@@ -56,35 +61,40 @@ def _forwards() -> str:
             f'to: ["db.{plan.ZONE}:{plan.DATABASE_PORT}"], probe: postgres }}')
 
 
-def _tunnel(node: plan.Node, public_keys: dict[str, str], peers: list[plan.Node]) -> str:
+def _tunnel(node: plan.Node, public_keys: dict[str, str], peers: list[plan.Node], ipv6: str | None) -> str:
     listen = plan.TUNNEL_PORT if node.exit else "null"
-    lines = ["tunnel:", f"  listen: {listen}", f"  address: [{node.tunnel4}]", "  peers:"]
+    lines = ["tunnel:", f"  listen: {listen}", f"  address: {_list(node.tunnel4, node.tunnel6, ipv6)}", "  peers:"]
     for peer in peers:
         lines += [f"    - name: {peer.name}", f'      public_key: "{public_keys[peer.name]}"',
-                  f"      address: [{peer.tunnel4}]", f"      networks: [{peer.pod_cidr}]"]
+                  f"      address: {_list(peer.tunnel4, peer.tunnel6, ipv6)}",
+                  f"      networks: {_list(peer.pod_cidr, peer.pod_cidr6, ipv6)}"]
         if peer.exit:
             lines.append(f"      endpoint: {peer.name}.{plan.ZONE}:{plan.TUNNEL_PORT}")
     return "\n".join(lines)
 
 
-def _exits(node: plan.Node) -> str:
+def _exits(node: plan.Node, ipv6: str | None) -> str:
     lines = ["exits:"]
     ordered = sorted(plan.EXITS.values(), key=lambda exit_node: exit_node.name != node.name)
     for exit_node in ordered:
         way = "self: true" if exit_node.name == node.name else f"peer: {exit_node.name}"
-        lines.append(f"  - {{ name: {exit_node.name}, {way}, address: [{exit_node.address4}] }}")
+        seen = _list(exit_node.address4, exit_node.address6, ipv6)
+        lines.append(f"  - {{ name: {exit_node.name}, {way}, address: {seen} }}")
     return "\n".join(lines)
 
 
-def _serve_exit(node: plan.Node) -> str:
+def _serve_exit(node: plan.Node, ipv6: str | None) -> str:
     # The lab's world lives in special-purpose ranges, which an exit refuses unless told: exactly the services' ones.
-    return (f"serve_exit:\n  uplink: eth0\n  address: [{node.address4}]\n"
-            f"  clients: [{plan.POD_RANGE}, {plan.TUNNEL_RANGE}]\n  allow: [192.0.2.0/24]")
+    clients = f"{plan.POD_RANGE}, {plan.TUNNEL_RANGE}" + (f', "{plan.POD_RANGE6}", "{plan.TUNNEL_RANGE6}"' if ipv6 else "")
+    allow = "192.0.2.0/24" + (', "2001:db8:2::/64", "2001:db8:db::/64"' if ipv6 else "")
+    return (f"serve_exit:\n  uplink: eth0\n  address: {_list(node.address4, node.address6, ipv6)}\n"
+            f"  clients: [{clients}]\n  allow: [{allow}]")
 
 
-def _routing(node: plan.Node) -> str:
-    bypass = ", ".join((plan.POD_RANGE, plan.SERVICE_RANGE, plan.MESH_RANGE))
-    return f"routing:\n  sources: [{node.pod_cidr}]\n  interfaces: [cni0]\n  bypass: [{bypass}]"
+def _routing(node: plan.Node, ipv6: str | None) -> str:
+    bypass = ", ".join((plan.POD_RANGE, plan.SERVICE_RANGE, plan.MESH_RANGE)) + (f', "{plan.POD_RANGE6}"' if ipv6 else "")
+    text = f"routing:\n  sources: {_list(node.pod_cidr, node.pod_cidr6, ipv6)}\n  interfaces: [cni0]\n  bypass: [{bypass}]"
+    return text + (f"\n  ipv6: {ipv6}" if ipv6 else "")
 
 
 def install(state: State, keys: dict[str, tuple[str, str]]) -> None:
@@ -92,7 +102,7 @@ def install(state: State, keys: dict[str, tuple[str, str]]) -> None:
     public = {name: pair[1] for name, pair in keys.items()}
     for name, node in plan.NODES.items():
         root = f"/proc/{state.holder(name)}/root"
-        _write(root + CONFIG, configuration(node, public), 0o644)
+        _write(root + CONFIG, configuration(node, public, state.values["options"]["ipv6"]), 0o644)
         _write(root + KEY, keys[name][0] + "\n", 0o600)
     state.values["public_keys"] = public
     state.save()

@@ -24,7 +24,8 @@ class Progress:
         say(f"  {time.monotonic() - self.started:5.1f}s  {text}")
 
 
-def up(state: State, oceanid: str | None, rp_filter: int, pods_ipv6: bool, wait_seconds: float) -> None:
+def up(state: State, oceanid: str | None, rp_filter: int, ipv6: str | None, wait_seconds: float) -> None:
+    """`ipv6`: None, `pods` (pods have addresses, the gateway knows nothing of them), or a value of routing.ipv6."""
     if state.exists():
         how = "is up already" if state.values.get("complete") else "was left half built"
         raise LabError(f"a lab named {state.prefix} {how}: deploy/lab --name {state.prefix} down")
@@ -35,7 +36,9 @@ def up(state: State, oceanid: str | None, rp_filter: int, pods_ipv6: bool, wait_
     with Lock():
         make_mount_points()
         state.create()
-    state.values["options"] = {"oceanid": oceanid, "rp_filter": rp_filter, "pods_ipv6": pods_ipv6}
+    pods_ipv6 = ipv6 is not None
+    state.values["options"] = {"oceanid": oceanid, "rp_filter": rp_filter, "pods_ipv6": pods_ipv6,
+                               "ipv6": None if ipv6 == "pods" else ipv6}
     state.save()
     _certificates(state)
     initdb = postgres.begin_initdb(f"{state.folder}/postgres")

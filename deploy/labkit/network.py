@@ -41,13 +41,39 @@ def mesh_rules() -> str:
                   "rule add pref 5270 lookup 52"])
 
 
-def forwarding_entries(node: plan.Node) -> str:
+def forwarding_entries(node: plan.Node, devices: tuple[str, ...] = ("tailscale0", "flannel.1")) -> str:
     """`bridge -batch`: which peer's outer address carries which inner address, for the mesh and for Flannel."""
     lines = []
     for peer in _peers(node):
-        lines.append(f"fdb append {peer.mesh_mac} dev tailscale0 dst {peer.seen4} self permanent")
-        lines.append(f"fdb append {peer.flannel_mac} dev flannel.1 dst {peer.mesh4} self permanent")
+        if "tailscale0" in devices:
+            lines.append(f"fdb append {peer.mesh_mac} dev tailscale0 dst {peer.seen4} self permanent")
+        if "flannel.1" in devices:
+            lines.append(f"fdb append {peer.flannel_mac} dev flannel.1 dst {peer.mesh4} self permanent")
     return _join(lines)
+
+
+# Links of a node that can go and come back, with what goes with each: Flannel's VXLAN stands on the mesh.
+LINKS = {"eth0": (), "cni0": (), "tailscale0": ("tailscale0", "flannel.1"), "flannel.1": ("flannel.1",)}
+
+
+def without(link: str) -> str:
+    # The uplink is a card, which nobody deletes; its routes go with it all the same.
+    return "link set eth0 down\n" if link == "eth0" else f"link del {link}\n"
+
+
+def again(node: plan.Node, link: str, pods_ipv6: bool) -> str:
+    """The link as its owner makes it once more."""
+    if link == "eth0":
+        return _join(["link set eth0 up", *_defaults(node)])
+    if link == "cni0":
+        return _join(_bridge(node, pods_ipv6))
+    return _join((_mesh(node) if link == "tailscale0" else []) + _flannel(node))
+
+
+def neighbours_routes(node: plan.Node) -> str:
+    """The routes that Tailscale and Flannel put back when somebody has taken them."""
+    lines = [line for line in _mesh(node) + _flannel(node) if line.startswith("route add")]
+    return _join([line.replace("route add", "route replace", 1) for line in lines])
 
 
 def _join(lines: list[str]) -> str:
@@ -131,10 +157,12 @@ def _node(node: plan.Node, pods_ipv6: bool) -> list[str]:
     lines = ["link set lo up", f"addr add {node.uplink4} dev eth0"]
     if node.uplink6:
         lines.append(f"addr add {node.uplink6} dev eth0 nodad")
-    lines += ["link set eth0 up", f"route add default via {node.gateway4}"]
-    if node.uplink6:
-        lines.append("route add default via fe80::1 dev eth0")
-    return lines + _mesh(node) + _flannel(node) + _bridge(node, pods_ipv6)
+    return [*lines, "link set eth0 up", *_defaults(node), *_mesh(node), *_flannel(node), *_bridge(node, pods_ipv6)]
+
+
+def _defaults(node: plan.Node) -> list[str]:
+    four = [f"route replace default via {node.gateway4}"]
+    return [*four, "route replace default via fe80::1 dev eth0"] if node.uplink6 else four
 
 
 def _mesh(node: plan.Node) -> list[str]:

@@ -12,6 +12,8 @@ POD_RANGE = "10.42.0.0/16"
 SERVICE_RANGE = "10.43.0.0/16"
 MESH_RANGE = "100.64.0.0/10"
 TUNNEL_RANGE = "10.99.0.0/24"
+POD_RANGE6 = "fd42::/16"
+TUNNEL_RANGE6 = "fd99::/64"
 GATEWAY_SERVICE = "10.43.0.128"
 METADATA = "169.254.169.254"
 
@@ -20,6 +22,8 @@ FLANNEL_PORT = 8472
 TUNNEL_PORT = 51820
 PROXY_PORT = 3128
 WAREHOUSE_PORT = 5432
+NODE_PORT = 30080  # of a Service of type NodePort, and the port of the pod behind it
+POD_PORT = 8080
 
 MTU = {"underlay": 1500, "mesh": 1280, "flannel": 1230}
 
@@ -70,6 +74,10 @@ class Node:
     @property
     def tunnel4(self) -> str:
         return f"10.99.0.{self.mesh_index}"
+
+    @property
+    def tunnel6(self) -> str:
+        return f"fd99::{self.mesh_index:x}"
 
     @property
     def mesh_mac(self) -> str:

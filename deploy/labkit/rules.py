@@ -117,9 +117,11 @@ def home_router() -> str:
 
 def node_neighbours(node: plan.Node) -> str:
     """What Flannel, kube-proxy and Tailscale keep on a node, under names close to theirs."""
+    return flannel(node) + kube_proxy(node) + tailscale(node)
+
+
+def flannel(node: plan.Node) -> str:
     own, pods = node.pod_cidr, plan.POD_RANGE
-    ports = f"{plan.PROXY_PORT}, {plan.WAREHOUSE_PORT}"
-    service = f"ip daddr {plan.GATEWAY_SERVICE} tcp dport {{ {ports} }} dnat to {node.mesh4}"
     return f"""table ip flannel-ipv4 {{
   chain postrtg {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -136,17 +138,78 @@ def node_neighbours(node: plan.Node) -> str:
     ip daddr {pods} accept
   }}
 }}
-table ip kube-proxy {{
+"""
+
+
+def _service(node: plan.Node) -> str:
+    ports = f"{plan.PROXY_PORT}, {plan.WAREHOUSE_PORT}"
+    return f"ip daddr {plan.GATEWAY_SERVICE} tcp dport {{ {ports} }} dnat to {node.mesh4}"
+
+
+def kube_proxy(node: plan.Node) -> str:
+    return f"""table ip kube-proxy {{
   chain services {{
     type nat hook prerouting priority dstnat; policy accept;
-    {service}
+    {_service(node)}
   }}
   chain services-output {{
     type nat hook output priority -100; policy accept;
-    {service}
+    {_service(node)}
   }}
 }}
-table ip tailscale {{
+"""
+
+
+def kube_proxy_iptables(node: plan.Node) -> str:
+    """The same service by kube-proxy in iptables mode, as iptables-nft writes it."""
+    return f"""table ip nat {{
+  chain KUBE-SERVICES {{
+    {_service(node)}
+  }}
+  chain KUBE-POSTROUTING {{
+    meta mark & 0x4000 != 0x4000 return
+    meta mark set meta mark ^ 0x4000
+    masquerade fully-random
+  }}
+  chain PREROUTING {{
+    type nat hook prerouting priority dstnat; policy accept;
+    jump KUBE-SERVICES
+  }}
+  chain OUTPUT {{
+    type nat hook output priority -100; policy accept;
+    jump KUBE-SERVICES
+  }}
+  chain POSTROUTING {{
+    type nat hook postrouting priority srcnat; policy accept;
+    jump KUBE-POSTROUTING
+  }}
+}}
+"""
+
+
+NODE_PORT_TABLE = "kube-proxy-nodeport"
+
+
+def node_port(address: str, cluster: bool) -> str:
+    """A Service of type NodePort: with externalTrafficPolicy Local the pod sees the caller, with Cluster the node."""
+    mark = "meta mark set meta mark | 0x4000 " if cluster else ""
+    return f"""table ip {NODE_PORT_TABLE} {{
+  chain nodeports {{
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local tcp dport {plan.NODE_PORT} {mark}dnat to {address}:{plan.POD_PORT}
+  }}
+  chain masquerading {{
+    type nat hook postrouting priority srcnat; policy accept;
+    meta mark & 0x4000 != 0x4000 return
+    meta mark set meta mark ^ 0x4000
+    masquerade fully-random
+  }}
+}}
+"""
+
+
+def tailscale(node: plan.Node) -> str:
+    return f"""table ip tailscale {{
   chain ts-input {{
     type filter hook input priority filter; policy accept;
     ip saddr {node.mesh4} iifname "lo" accept

@@ -200,9 +200,9 @@ def run(argv: list[str], stdin: str | None = None, enter: Callable[[], None] | N
     return done.stdout
 
 
-def batch(namespace: str, text: str, *options: str, program: str = "ip") -> None:
+def batch(namespace: str, text: str, *options: str, program: str = "ip", check: bool = True) -> None:
     """`ip -batch` in a namespace. Not `ip -n`, which wants a root that is a mount point: a chroot has none."""
-    run([program, *options, "-batch", "-"], stdin=text, enter=lambda: enter_net(namespace))
+    run([program, *options, "-batch", "-"], stdin=text, enter=lambda: enter_net(namespace), check=check)
 
 
 def processes_in(net_inodes: set[int], mount_inodes: set[int]) -> list[int]:

@@ -21,6 +21,18 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="the long matrices too")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: runs with --long only")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Unlike a skipped test, which is something that this machine cannot do, these are left out by choice."""
+    if config.getoption("--long"):
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 class Lab:
     def __init__(self, name, program):
         self.name = name
@@ -41,6 +53,9 @@ class Lab:
         return values
 
     def up(self, *options):
+        """Without options: as the last time."""
+        self.options = options or getattr(self, "options", ())
+        options = self.options
         self.run("down")
         self.run("up", "--oceanid", self.program, *options, timeout=180)
 
@@ -91,7 +106,10 @@ class Lab:
 
     def healthy(self, seconds=30):
         """Every node has its preferred exit and pods are routed by it."""
-        for node in NODES:
+        # All four at once first: after most tests nothing is broken, and this is done after every test.
+        asked = {node: self.popen(f"pod-{node}-1", "curl", "-sS", "-m", "2", "https://ip.example.test/") for node in NODES}
+        answers = {node: process.communicate()[0].strip() for node, process in asked.items()}
+        for node in (node for node in NODES if answers[node] != EXIT_ADDRESS[node]):
             self.wait_for(lambda node=node: self.seen_as(f"pod-{node}-1", check=False, patience=2) == EXIT_ADDRESS[node],
                           seconds)
 
@@ -134,6 +152,22 @@ def lab(whole_lab):
     yield whole_lab
     try:
         whole_lab.healthy(25)
+    except AssertionError:
+        whole_lab.up()
+
+
+@pytest.fixture(scope="module")
+def witness(whole_lab):
+    """Traffic on every node and two observers in the internet, for all tests of one file (see matrix.py)."""
+    from matrix import Witness
+    witness = Witness(whole_lab)
+    try:
+        witness.carried()
+        yield witness
+    finally:
+        witness.close()
+    try:
+        whole_lab.healthy()
     except AssertionError:
         whole_lab.up()
 

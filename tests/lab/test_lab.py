@@ -25,7 +25,7 @@ def plain():
 
 
 def ping(lab, who, address, *options):
-    return lab.exec(who, "ping", "-c", "1", "-W", "2", *options, address, check=False).returncode == 0
+    return lab.exec(who, "ping", "-c", "1", "-W", "1", *options, address, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("node", NODES)

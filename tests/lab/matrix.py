@@ -1,0 +1,146 @@
+"""Two witnesses of what reaches the internet, while pods on all four nodes send all the time.
+
+`labkit.services.traffic` runs in a pod of each node and `labkit.services.capture` in `internet`. A case of the matrix
+is a `with witness.case():` block. When it ends, no packet may have come from another source than an exit's address,
+and pods must be carried again: new flows of every kind, seen from an exit's address. Which exit does not matter, for
+after a fault the gateway takes its time to go back.
+"""
+import collections
+import contextlib
+import json
+import re
+import select
+import subprocess
+import sys
+import time
+
+from conftest import NODES, REPOSITORY
+
+EXITS = {"203.0.113.10", "203.0.113.20"}
+EXITS6 = {"2001:db8:113::10", "2001:db8:113::20"}
+KINDS = ("tcp", "udp", "icmp", "tcp-open", "udp-open", "proxy")
+
+
+NOTHING = re.compile(r"(?!)")
+# Until ours is back, a packet to a service's address that kube-proxy's table would have turned follows the node's
+# default route: the bypass rules leave cluster destinations to main, and only nftables keeps them off the uplink.
+UNTURNED = re.compile(r" 10\.42\.\d+\.\d+ > 10\.43\.")
+
+
+class Worker:
+    """A helper program that answers `report` with a line of JSON."""
+
+    def __init__(self, lab, who, module, *options):
+        self.process = lab.popen(who, "env", f"PYTHONPATH={REPOSITORY}/deploy", "PYTHONDONTWRITEBYTECODE=1", sys.executable,
+                                 "-m", f"labkit.services.{module}", *options, stdin=subprocess.PIPE)
+
+    def say(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def hear(self, seconds=20):
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            raise AssertionError(f"{self.process.args} says nothing" + (self.process.stderr.read() if ready else ""))
+        return line
+
+    def report(self):
+        self.say("report")
+        return json.loads(self.hear())
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+class Witness:
+    def __init__(self, lab, six=False):
+        self.lab = lab
+        self.six = six
+        self.broken = False
+        self.start()
+
+    def start(self):
+        lab, six = self.lab, self.six
+        self.capture = Worker(lab, "internet", "capture")
+        self.pods = {f"pod-{node}-1": Worker(lab, f"pod-{node}-1", "traffic", *(["--six"] if six else [])) for node in NODES}
+        assert self.capture.hear() == "ready\n"
+
+    def close(self):
+        for worker in (*self.pods.values(), self.capture):
+            worker.close()
+
+    def reset(self):
+        self.lab.reset_leaks()
+        self.capture.say("reset")
+        self.forget()
+
+    def forget(self):
+        """What the pods have achieved so far; not what the witnesses have seen."""
+        for worker in self.pods.values():
+            worker.say("reset")
+
+    def flows(self, pod):
+        report = self.pods[pod].report()
+        return {kind: collections.Counter(outcomes) for kind, outcomes in report.items()}
+
+    def wrong(self):
+        """What came into the internet from a source that is none of the exits', as both witnesses saw it."""
+        seen = self.capture.report()
+        assert seen["lost"] == 0, "the capture is incomplete"
+        return seen["wrong"], self.lab.leaks()
+
+    def carried(self, seconds=40, pods=None, kinds=KINDS, seen=EXITS, six=()):
+        """Waits until every pod gets answers of every kind; and they must all have come from an exit's address."""
+        for pod in pods or self.pods:
+            self.pods[pod].say("reset")
+        end = time.monotonic() + seconds
+        for pod in pods or self.pods:
+            while missing := self.missing(pod, kinds, seen, six):
+                assert time.monotonic() < end, f"{pod} is not carried: {missing}\n{self.lab.run('status').stdout}"
+                time.sleep(0.1)
+
+    def missing(self, pod, kinds, seen, six):
+        flows = self.flows(pod)
+        wanted = [(kind, seen) for kind in kinds] + [(kind + "6", EXITS6) for kind in six]
+        # Nobody tells how a ping is seen, and the proxy asks by name: it may take either family.
+        good_for = lambda kind, good: {"ok"} if kind.startswith("icmp") else good | EXITS6 if kind == "proxy" else good
+        return {kind: dict(flows.get(kind, {})) for kind, good in wanted if not good_for(kind, good) & set(flows.get(kind, ()))}
+
+    def all_tried(self, kinds=KINDS):
+        """That nothing leaked says something only if there was something to leak."""
+        for pod in self.pods:
+            self.lab.wait_for(lambda pod=pod: all(self.flows(pod).get("tried", {}).get(kind) for kind in kinds), 10, 0.1)
+
+    @contextlib.contextmanager
+    def case(self, seconds=1.5, tolerated=NOTHING):
+        """The block makes the fault; it is looked at for `seconds` more. The block undoes it by a callback that it
+        gives to the stack it receives, so that recovery is under observation, too."""
+        if self.broken:  # by the case before, which has failed: no reason for this one to fail, too
+            self.close()
+            self.lab.up()
+            self.start()
+            self.carried()
+        self.broken = True
+        self.reset()
+        with contextlib.ExitStack() as undo:
+            yield undo
+            self.forget()
+            time.sleep(seconds)
+            self.all_tried()
+        self.carried()
+        self.nothing_leaked(tolerated)
+        self.broken = False
+
+    def nothing_leaked(self, tolerated=NOTHING):
+        wrong, leaks = self.wrong()
+        wrong = {key: packets for key, packets in wrong.items() if not tolerated.search(key)}
+        assert not wrong, wrong
+        assert leaks == 0, self.lab.run("status").stdout
