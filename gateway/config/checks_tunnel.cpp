@@ -10,6 +10,8 @@
 namespace oceanid::config {
 namespace {
 
+constexpr unsigned ipv6_minimum_mtu = 1280;
+
 struct Owned {
   std::string path;
   Prefix range;
@@ -37,6 +39,17 @@ void Checker::tunnel() {
     add("tunnel.probe",
         fmt::format("found {}, which is tunnel.listen too; allowed: another UDP port",
                     tunnel.probe));
+  // The kernel takes no IPv6 address and no IPv6 route on a link below the protocol's minimum (RFC
+  // 8200, section 5): what was to leave by the tunnel would be told "unreachable" for ever.
+  const bool six = std::ranges::any_of(tunnel.addresses,
+                                       [](const IpAddress& address) { return !address.is_v4(); });
+  if (clean("tunnel.mtu") && clean("tunnel.address") && six && tunnel.mtu &&
+      *tunnel.mtu < ipv6_minimum_mtu)
+    add("tunnel.mtu",
+        found_but(fmt::format("{} with an IPv6 address in tunnel.address", *tunnel.mtu),
+                  fmt::format("at least {}, below which a link carries no IPv6; or only IPv4 in "
+                              "tunnel.address",
+                              ipv6_minimum_mtu)));
   for (std::size_t i = 0; i < tunnel.addresses.size(); ++i)
     if (clean("tunnel.address") && is_unusable(tunnel.addresses[i]))
       add(item_path("tunnel.address", i),
