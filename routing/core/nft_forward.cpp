@@ -11,8 +11,7 @@ constexpr std::string_view refuse_leak =
     "counter name leak_blocked reject with icmpx admin-prohibited";
 constexpr std::string_view refuse_ingress =
     "counter name ingress_refused reject with icmpx admin-prohibited";
-constexpr std::string_view reset_invalid =
-    "meta l4proto tcp ct state invalid counter name invalid_reset reject with tcp reset";
+constexpr std::string_view reset = "counter name invalid_reset reject with tcp reset";
 
 }  // namespace
 
@@ -31,29 +30,38 @@ void NftParts::forward() {
 }
 
 // On k3s nodes bridged frames between pods pass here too (bridge-nf-call-iptables); both interfaces
-// are then the bridge, hence the first line.
+// are then the bridge.
 void NftParts::from_pods() {
   out.begin("from_pods");
-  out.line("oifname " + names(scene.pods, {"lo"}) + " return");
-  if (!scene.tunnels.empty()) {
-    out.line(fmt::format("oifname \"oc-*\" {}", reset_invalid));
-    out.line("oifname \"oc-*\" ct state invalid counter name foreign_source drop");
-    out.each("oifname \"oc-*\"", out.not_in("saddr", "sources"),
-             "counter name foreign_source drop");
-    out.line("oifname \"oc-*\" return");
-  }
+  if (!scene.tunnels.empty()) out.line("oifname \"oc-*\" goto pods_into_tunnel");
+  for (const IfName& name : scene.pods)
+    out.line(fmt::format("oifname \"{}\" return", name.str()));
+  out.line("oifname \"lo\" return");
   out.line(fmt::format("ct direction reply {} return", has_bit(scene.marks.exempt, true)));
   if (scene.numbers.ipv6 == Ipv6Mode::ignore) out.line("meta nfproto ipv6 return");
   cluster_paths();
   beyond_the_cluster();
   out.end();
+  to_cluster();
+  if (scene.tunnels.empty()) return;
+  out.begin("pods_into_tunnel");
+  out.line(fmt::format("ct state invalid meta l4proto tcp {}", reset));
+  out.line("ct state invalid counter name foreign_source drop");
+  out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
+  out.end();
 }
 
 void NftParts::cluster_paths() {
   out.each("", out.in("daddr", "near"), "return");
-  if (scene.kill_switch && !scene.uplinks.empty())
-    out.each("oifname " + names(scene.uplinks), out.in("daddr", "cluster"), refuse_leak);
-  out.each("", out.in("daddr", "cluster"), "return");
+  const bool refuses = scene.kill_switch && !scene.uplinks.empty();
+  out.each("", out.in("daddr", "cluster"), refuses ? "goto to_cluster" : "return");
+}
+
+void NftParts::to_cluster() {
+  if (!scene.kill_switch || scene.uplinks.empty()) return;
+  out.begin("to_cluster");
+  out.line(fmt::format("oifname {} {}", names(scene.uplinks), refuse_leak));
+  out.end();
 }
 
 void NftParts::beyond_the_cluster() {
@@ -76,22 +84,26 @@ void NftParts::beyond_the_cluster() {
   out.line(refuse_leak);
 }
 
-// A reset goes back to a client only: towards a server it would carry a pod's address into main's
-// routes.
+// What goes to another tunnel meets the last line, as all that has no business here. A reset goes
+// back to a client only: towards a server it would carry a pod's address into main's routes.
 void NftParts::from_tunnel() {
+  const bool serves = scene.in.serve_exit && !scene.hubs.empty();
   out.begin("from_tunnel");
-  out.line(fmt::format("oifname \"oc-*\" {}", refuse_ingress));
-  if (scene.in.serve_exit && !scene.hubs.empty())
-    out.line(fmt::format("iifname {} {}", names(scene.hubs), reset_invalid));
-  out.line("ct state invalid counter name ingress_refused drop");
-  if (scene.steering) {
-    const std::string to_pods = "oifname " + names(scene.pods);
-    out.line(to_pods + " ct state established,related return");
-    out.each(to_pods, out.in("daddr", "sources"), "goto known_peers");
-  }
-  if (scene.in.serve_exit && !scene.hubs.empty())
+  out.line("ct state invalid goto invalid_from_tunnel");
+  if (serves)
     out.line(fmt::format("iifname {} oifname \"{}\" goto exit_limits", names(scene.hubs),
                          scene.in.serve_exit->uplink.str()));
+  if (scene.steering) out.line(fmt::format("oifname {} goto tunnel_to_pods", names(scene.pods)));
+  out.line(refuse_ingress);
+  out.end();
+  out.begin("invalid_from_tunnel");
+  if (serves) out.line(fmt::format("iifname {} meta l4proto tcp {}", names(scene.hubs), reset));
+  out.line("counter name ingress_refused drop");
+  out.end();
+  if (!scene.steering) return;
+  out.begin("tunnel_to_pods");
+  out.line("ct state established,related return");
+  out.each("", out.in("daddr", "sources"), "goto known_peers");
   out.line(refuse_ingress);
   out.end();
 }

@@ -62,15 +62,16 @@ std::vector<std::string> snat_of(const Scene& scene, Family family) {
 void NftParts::mss() {
   if (scene.tunnels.empty()) return;
   out.begin("mss", "filter hook forward priority mangle");
-  out.line("oifname \"oc-*\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu");
+  out.line("tcp flags & (syn | rst) == syn goto mss_of_syn");  // the others pay for one rule
+  out.end();
+  out.begin("mss_of_syn");
+  out.line("oifname \"oc-*\" tcp option maxseg size set rt mtu");
   for (const TunnelLink& link : scene.in.links) {
     const unsigned mtu = smallest_mtu(link);
     if (mtu <= overhead6) continue;
     const auto clamp = [&](char version, unsigned size) {
-      out.line(
-          fmt::format("iifname \"{}\" meta nfproto ipv{} tcp flags & (syn | rst) == syn "
-                      "tcp option maxseg size set {}",
-                      link.name.str(), version, size));
+      out.line(fmt::format("iifname \"{}\" meta nfproto ipv{} tcp option maxseg size set {}",
+                           link.name.str(), version, size));
     };
     clamp('4', mtu - overhead4);
     clamp('6', mtu - overhead6);
@@ -119,10 +120,15 @@ void NftParts::last_line() {
              out.in("saddr", "clients"), drop);
   if (!scene.exit_interfaces.empty())
     out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), drop);
-  if (guarded) {
-    out.each("", out.in("daddr", "near"), "return");
-    out.each("oifname " + names(scene.uplinks), out.in("saddr", "sources"), drop);
-  }
+  const std::vector<std::string> near = out.in("daddr", "near");
+  if (guarded)
+    out.each("oifname " + names(scene.uplinks), out.in("saddr", "sources"),
+             near.empty() ? drop : "goto untranslated");
+  out.end();
+  if (!guarded || near.empty()) return;
+  out.begin("untranslated");
+  out.each("", near, "return");
+  out.line(drop);
   out.end();
 }
 

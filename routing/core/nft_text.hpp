@@ -24,9 +24,9 @@ struct NftParts {
   std::string has_bit(const Mark& bit, bool connection) const;
 
  private:
-  void carry(const std::string& from, const std::string& set);
   void from_pods();
   void cluster_paths();
+  void to_cluster();
   void beyond_the_cluster();
   void from_tunnel();
   void known_peers();

@@ -54,6 +54,8 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
   collect_links();
   if (in.routing) {
     sources = unique(in.routing->sources);
+    // What is to be left alone must not meet the last line, which knows sources and no family.
+    if (in.routing->ipv6 == Ipv6Mode::ignore) sources = of_family(sources, Family::v4);
     for (const IfName& name : in.routing->interfaces)
       add_once(pods, name);
     steering = !pods.empty();

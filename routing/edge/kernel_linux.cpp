@@ -22,9 +22,11 @@ std::vector<Family> families() {
 }
 
 // Already as wanted: deleting what is gone.
+// ENXIO: an IPv6 address of a device that has lost IPv6 altogether, as one does whose MTU falls
+// below 1280.
 bool is_gone(const Error& error) {
   return error.os_error == ENOENT || error.os_error == ESRCH || error.os_error == ENODEV ||
-         error.os_error == EADDRNOTAVAIL;
+         error.os_error == EADDRNOTAVAIL || error.os_error == ENXIO;
 }
 
 Result<std::uint32_t> index_of(const IfName& name) {

@@ -64,6 +64,21 @@ TEST(KernelNamespace, DoesNotTakeExhaustedDescriptorsForAMissingDevice) {
   });
 }
 
+// An MTU below 1280 takes IPv6 off a device, and its addresses with it.
+TEST(KernelNamespace, TakesAnAddressThatWentWithIpv6ForDeleted) {
+  isolated([] {
+    make_links();
+    shell("ip link set oc-one up; ip address add fd99::1/128 dev oc-one nodad");
+    asio::io_context io;
+    auto kernel = open_kernel(io);
+    const DeleteAddress gone{IfName::parse("oc-one").value(),
+                             {IpAddress::parse("fd99::1").value(), 128}};
+    shell("ip link set oc-one mtu 1279");
+    const auto done = kernel->apply(gone);
+    EXPECT_TRUE(done) << done.error().what;
+  });
+}
+
 TEST(KernelNamespace, ReadsBackEveryRuleAndRouteThatItMakes) {
   isolated([] {
     make_links();

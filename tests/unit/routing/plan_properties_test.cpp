@@ -152,6 +152,14 @@ TEST(PlanProperties, WithoutTheKillSwitchPodsAreLeftAloneWithoutAnExit) {
       std::ranges::any_of(plan(in).rules, [](const Rule& rule) { return rule.priority == 5160; }));
 }
 
+TEST(PlanProperties, IgnoredIpv6MeetsNoRuleOfOurs) {
+  Inputs in = examples::styx();
+  in.routing->sources.push_back(Prefix::parse("fd42:1::/64").value());
+  EXPECT_NE(plan(in).nft.find("@sources6"), std::string::npos);
+  in.routing->ipv6 = Ipv6Mode::ignore;
+  EXPECT_EQ(plan(in).nft.find("@sources6"), std::string::npos);
+}
+
 // What this node translates itself leaves only with the mark that our ruleset sets.
 TEST(PlanProperties, ForwardingToTheUplinkNeedsOurMark) {
   const MarkBits bits = mark_bits(RoutingSettings().mark);
