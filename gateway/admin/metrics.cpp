@@ -143,6 +143,18 @@ void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
       out.value(tunnel.present ? 1 : 0, {{"peer", tunnel.peer}, {"transport", "udp"}});
 }
 
+void conntrack(Families& out, const ipc::ConntrackView& table) {
+  out.gauge("oceanid_conntrack_entries", "Connections in the kernel's table");
+  out.value(number(table.entries));
+  out.gauge("oceanid_conntrack_entries_limit", "How many it may hold (nf_conntrack_max)");
+  out.value(number(table.limit));
+  out.counter("oceanid_conntrack_insert_failed_total",
+              "New connections without a free port for their translation, or that lost a race");
+  out.value(number(table.insert_failed));
+  out.counter("oceanid_conntrack_dropped_total", "New connections that met a full table");
+  out.value(number(table.dropped));
+}
+
 }  // namespace
 
 std::string metrics_text(const View& view) {
@@ -157,6 +169,7 @@ std::string metrics_text(const View& view) {
   out.value(routing.in_force ? 1 : 0);
   out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");
   out.value(routing.last_apply_seconds);
+  if (view.gateway.conntrack) conntrack(out, *view.gateway.conntrack);
   out.counter("oceanid_log_lines_lost_total", "Log lines given up because nobody read them");
   out.value(number(view.lost_log_lines));
   out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");

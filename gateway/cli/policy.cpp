@@ -37,6 +37,7 @@ void print(const proxy::Explanation& e) {
   if (e.status == 200) print_line("exit", exit_text(e));
   print_line("parent", e.parent);
   if (e.mtu > 0) print_line("mtu", fmt::format("{} bytes", e.mtu));
+  print_line("routed", e.routed);
   print_line("verdict", e.verdict);
   print_line("answer", fmt::format("{} ({})", e.status, e.reason));
   fmt::print("\n{}\n", e.sentence);

@@ -57,6 +57,9 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
         print, "routing: {}, last change {:.1f} ms, {} leaks blocked\n",
         snapshot.routing.in_force ? "in force" : "NOT in force: " + snapshot.routing.error,
         snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked);
+  if (const auto& table = snapshot.conntrack)
+    fmt::format_to(print, "connections: {} of {} in the kernel's table, {} new ones dropped\n",
+                   table->entries, table->limit, table->insert_failed + table->dropped);
   if (!snapshot.exits.empty()) {
     fmt::format_to(print, "\n  {:<12} {:<10} {:<6} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
                    "DEVICE", "RTT", "SEEN AS");

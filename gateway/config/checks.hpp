@@ -47,6 +47,8 @@ class Checker {
 
   void exit(const std::string& path, const ExitSettings& exit);
   void sources();
+  void selection();
+  void selection_rule(const std::string& path, const routing::SelectionRule& rule);
 
   const Config& config_;
   const YamlNode& root_;

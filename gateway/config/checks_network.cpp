@@ -58,6 +58,9 @@ void Checker::exit(const std::string& path, const ExitSettings& exit) {
   if (ways != 1)
     add(path, fmt::format("found {} of peer, self and interface; allowed: exactly one",
                           ways == 0 ? "none" : "more than one"));
+  if (exit.name == routing::selected_exit || exit.name == routing::no_exit)
+    add(path + ".name",
+        found_but(quoted(exit.name) + ", which routing.selection means otherwise", "another name"));
   if (exit.gateway && !exit.interface)
     add(path + ".gateway", "found without effect; allowed: with interface");
   if (exit.interface && exit.interface->str().starts_with("oc-"))
@@ -108,6 +111,7 @@ void Checker::routing() {
       add(path, found_but(quoted(device) + ", which is serve_exit.uplink", "the pods' interface"));
   }
   sources();
+  selection();
 }
 
 void Checker::sources() {

@@ -107,6 +107,27 @@ std::string HealthTargetType::schema() const {
          R"("status":{"type":"integer","minimum":100,"maximum":599}},"additionalProperties":false})";
 }
 
+namespace {
+
+routing::SnatList read_snat_list(Report& report, const YamlNode& node, const std::string& path) {
+  routing::SnatList out;
+  for (std::size_t i = 0; i < node.children.size(); ++i) {
+    const YamlNode& child = node.children[i];
+    const auto one = child.kind == YamlNode::Kind::scalar ? address.parse(child.text)
+                                                          : Parsed<IpAddress>(std::unexpected(""));
+    if (!one)
+      report.add(child.place, item_path(path, i), found_but(kind_of(child), address.allowed()));
+    else if (std::ranges::find(out, *one) != out.end())
+      report.add(child.place, item_path(path, i),
+                 "found the address a second time; allowed: every one once");
+    else
+      out.push_back(*one);
+  }
+  return out;
+}
+
+}  // namespace
+
 void SnatType::read(Report& report, const YamlNode& node, const std::string& path,
                     Value& value) const {
   if (node.kind == YamlNode::Kind::scalar) {
@@ -119,6 +140,10 @@ void SnatType::read(Report& report, const YamlNode& node, const std::string& pat
       value = *single;
     else
       report.add(node.place, path, found_but(kind_of(node), allowed()));
+    return;
+  }
+  if (node.kind == YamlNode::Kind::list && !node.children.empty()) {
+    value = read_snat_list(report, node, path);
     return;
   }
   if (node.kind != YamlNode::Kind::map || node.children.empty()) {
@@ -149,6 +174,11 @@ std::string SnatType::show(const Value& value) const {
   if (std::holds_alternative<routing::SnatMasquerade>(value)) return "masquerade";
   if (const auto* single = std::get_if<IpAddress>(&value)) return single->to_string();
   std::string out;
+  if (const auto* list = std::get_if<routing::SnatList>(&value)) {
+    for (const IpAddress& one : *list)
+      out += (out.empty() ? "[" : ", ") + one.to_string();
+    return out + "]";
+  }
   for (const auto& [source, target] : std::get<routing::SnatMap>(value))
     out +=
         fmt::format("{}{}: {}", out.empty() ? "{ " : ", ", source.to_string(), target.to_string());
@@ -156,7 +186,8 @@ std::string SnatType::show(const Value& value) const {
 }
 
 std::string SnatType::schema() const {
-  return R"({"anyOf":[{"type":"string"},{"type":"object","additionalProperties":{"type":"string"}}]})";
+  return R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"},"minItems":1},)"
+         R"({"type":"object","additionalProperties":{"type":"string"}}]})";
 }
 
 }  // namespace oceanid::config

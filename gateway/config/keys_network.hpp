@@ -14,12 +14,16 @@ inline constexpr std::array ipv6_modes{Choice{"block", routing::Ipv6Mode::block}
                                        Choice{"ignore", routing::Ipv6Mode::ignore}};
 inline constexpr EnumType<routing::Ipv6Mode> ipv6_mode{ipv6_modes};
 
-// auto | masquerade | ADDRESS | { CIDR: ADDRESS }
+inline constexpr std::array packet_protocols{Choice{"tcp", routing::Transport::tcp},
+                                             Choice{"udp", routing::Transport::udp}};
+inline constexpr EnumType<routing::Transport> packet_protocol{packet_protocols};
+
+// auto | masquerade | ADDRESS | [ADDRESS, ...] | { CIDR: ADDRESS }
 struct SnatType {
   using Value = routing::Snat;
   void read(Report& report, const YamlNode& node, const std::string& path, Value& value) const;
   std::string allowed() const {
-    return "auto, masquerade, an address, or a mapping of CIDR: address";
+    return "auto, masquerade, an address, a list of addresses, or a mapping of CIDR: address";
   }
   std::string show(const Value& value) const;
   std::string schema() const;
@@ -50,6 +54,10 @@ void describe(Visitor& v, routing::ServeExitSettings& s) {
           s.clients, List{prefix});
   v.field({"allow", "special-purpose or on-link ranges that clients may reach through us"}, s.allow,
           List{prefix});
+  v.field({"accounting",
+           "bytes, flows and destinations of every client (switches on the kernel's "
+           "counting for each connection)"},
+          s.accounting, boolean);
 }
 
 template <>
@@ -62,18 +70,33 @@ inline routing::RoutingSettings initial() {
 }
 
 template <class Visitor>
+void describe(Visitor& v, routing::SelectionRule& s) {
+  v.field({"sources", "pods' addresses, within routing.sources; []: all"}, s.sources, List{prefix});
+  v.field({"destinations", "where to; []: everywhere"}, s.destinations, List{prefix});
+  v.field({"ports", "to which ports; []: all"}, s.ports, List{port});
+  v.field({"protocol", "null: with ports both, without ports everything"}, s.protocol,
+          Nullable{packet_protocol});
+  v.field({"exit",
+           "the name of an exit (that one or nothing), active (the selected one) or none (as if "
+           "we were not there)",
+           true},
+          s.exit, name);
+}
+
+template <class Visitor>
 void describe(Visitor& v, routing::RoutingSettings& s) {
   v.field({"sources", "this node's own pods", true}, s.sources, List{prefix, true});
   v.field({"interfaces", "where they come from"}, s.interfaces, List{interface_name, true});
   v.field({"bypass", "destinations that never take an exit"}, s.bypass, List{prefix});
   v.field({"nodes", "node addresses beyond peers' endpoints and on-link ones, always bypassed"},
           s.nodes, List{prefix});
-  v.field({.name = "destinations",
-           .doc = "only these take the exit; []: all not bypassed",
-           .later = true},
-          s.destinations, List{prefix});
-  v.field({.name = "ports", .doc = "only these take the exit; []: all", .later = true}, s.ports,
-          List{port});
+  v.field({"destinations", "only these take the exit; []: all not bypassed"}, s.destinations,
+          List{prefix});
+  v.field({"ports", "only these (TCP and UDP) take the exit; []: all"}, s.ports, List{port});
+  v.field({"selection",
+           "in order, the first that fits counts; what none fits is decided by destinations and "
+           "ports"},
+          s.selection, List{Object{}});
   v.field({"exit", "the only exit for routed traffic; null: the selected one"}, s.exit,
           Nullable{name});
   v.field({"ipv6", "what happens to pods' IPv6"}, s.ipv6, ipv6_mode);

@@ -11,7 +11,7 @@ BOOST_DESCRIBE_STRUCT(ExplainQuery, (), (destination, from, user, certificates))
 BOOST_DESCRIBE_STRUCT(ExplainedAddress, (), (address, allowed, usable, rule))
 BOOST_DESCRIBE_STRUCT(Explanation, (),
                       (host, port, from, user, role, rule, verdict, reason, status, exit, device,
-                       parent, mtu, addresses, sentence))
+                       parent, mtu, addresses, sentence, routed))
 BOOST_DESCRIBE_STRUCT(ReachedDestination, (), (host, port, count, rule))
 BOOST_DESCRIBE_STRUCT(RoleInventory, (), (role, other, destinations))
 

@@ -58,6 +58,15 @@ BOOST_DESCRIBE_STRUCT(RoutingView, (),
                       (enabled, in_force, error, last_apply_seconds, applies, changes,
                        leaks_blocked))
 
+// The kernel's table of connections, of this network namespace.
+struct ConntrackView {
+  std::uint64_t entries = 0;
+  std::uint64_t limit = 0;
+  std::uint64_t insert_failed = 0;
+  std::uint64_t dropped = 0;
+};
+BOOST_DESCRIBE_STRUCT(ConntrackView, (), (entries, limit, insert_failed, dropped))
+
 struct FailoverView {
   std::string from;
   std::string to;
@@ -87,6 +96,7 @@ struct GatewaySnapshot {
   std::vector<ExitView> exits;
   std::vector<TunnelView> tunnels;
   RoutingView routing;
+  std::optional<ConntrackView> conntrack;  // where pods are routed or clients served
   std::vector<FailoverView> failovers;
   std::vector<EventView> events;
   Counters proxy;
@@ -94,6 +104,6 @@ struct GatewaySnapshot {
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
                        configuration_error, worker_ready, worker_restarts, diagnosis, exits,
-                       tunnels, routing, failovers, events, proxy))
+                       tunnels, routing, conntrack, failovers, events, proxy))
 
 }  // namespace oceanid::ipc

@@ -3,6 +3,7 @@
 #include "gateway/admin/handlers.hpp"
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/ipc/connections.hpp"
+#include "gateway/ipc/policy_answers.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/run.hpp"
 #include "gateway/process/secret_files.hpp"
@@ -161,10 +162,22 @@ awaitable<void> Netd::signals() {
 // Answered by the worker, passed on by us: it holds the tunnels and the names.
 constexpr std::string_view worker_commands[] = {"connections", "kill", "explain", "suggest"};
 
+// The worker explains the proxy; how a packet that asks nobody leaves is known here.
+awaitable<Result<boost::json::value>> Netd::ask_worker(std::string name,
+                                                       boost::json::value arguments) {
+  const bool explains = name == "explain";
+  auto answer = co_await worker_.ask(std::move(name), std::move(arguments));
+  if (!answer || !explains) co_return answer;
+  auto explained = ipc::decode<proxy::Explanation>(*answer, "explain");
+  if (!explained) co_return answer;
+  explained->routed = network_.routed(explained->from, explained->addresses, explained->port);
+  co_return boost::json::value_from(*explained);
+}
+
 awaitable<Result<boost::json::value>> Netd::command(std::string name,
                                                     boost::json::value arguments) {
   if (std::ranges::find(worker_commands, name) != std::end(worker_commands))
-    co_return co_await worker_.ask(std::move(name), std::move(arguments));
+    co_return co_await ask_worker(std::move(name), std::move(arguments));
   if (name == "status") co_return boost::json::value_from(snapshot());
   if (name == "down") co_return co_await down();
   if (name == "plan") {

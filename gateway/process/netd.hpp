@@ -42,6 +42,7 @@ class Netd {
   awaitable<void> run();
   awaitable<void> signals();
   awaitable<void> tick();
+  awaitable<Result<boost::json::value>> ask_worker(std::string name, boost::json::value arguments);
   awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
   awaitable<std::string> forbidden_now(bool cut);
   awaitable<Result<std::string>> reload(bool unasked);

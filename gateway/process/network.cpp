@@ -202,6 +202,7 @@ awaitable<Result<void>> Network::converge() {
   if (!facts) co_return std::unexpected(std::move(facts.error()));
   facts_ = std::move(*facts);
   update_exits();
+  watch_snat_addresses();
   // An ordinary user's exits: sockets are bound to them, and that is all that can be done.
   if (!has_capability(CAP_NET_ADMIN)) co_return tunnels;
   routing_view_.enabled =

@@ -9,6 +9,8 @@
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/snapshot.hpp"
+#include "proxy/core/explanation.hpp"
+#include "routing/core/conntrack_figures.hpp"
 #include "routing/edge/facts_watcher.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
@@ -47,6 +49,9 @@ class Network {
 
   const ExitTable& exits() const { return exits_; }
   void describe(ipc::GatewaySnapshot& out);
+  // How TCP from this node's pods to the first of the addresses leaves; empty: not ours to say.
+  std::string routed(const std::string& from, const std::vector<proxy::ExplainedAddress>& to,
+                     std::uint16_t port) const;
   std::vector<IpAddress> local_addresses() const;
 
   // What the change to `config` would do to the kernel, as text; changes nothing.
@@ -64,6 +69,9 @@ class Network {
   awaitable<Result<void>> change_from(Config before);
   awaitable<Result<void>> apply_tunnels();
   void update_exits();
+  void warn(const std::string& text);
+  void watch_connections(ipc::GatewaySnapshot& out);
+  void watch_snat_addresses();
   void resume_former_choice();
   IfName device_of(const ExitSettings& exit) const;
   void mark_due();
@@ -89,6 +97,8 @@ class Network {
   ipc::RoutingView routing_view_;
   std::optional<routing::NetworkState> kept_guard_;
   bool guard_unkept_ = false;  // and said so
+  routing::ConntrackWatch conntrack_watch_;
+  std::vector<IpAddress> snat_missing_;  // from this node; and said so
   bool due_ = true;
   bool tunnels_due_ = false;            // the tunnels do not match config_ yet
   tunnel::AsyncLock changing_tunnels_;  // held while a manager is made, told, or given up

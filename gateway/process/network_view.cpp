@@ -1,8 +1,11 @@
 // What operators are shown of the network.
 
 #include "gateway/process/network.hpp"
+#include "routing/core/selection.hpp"
 
 #include <chrono>
+
+#include <netinet/in.h>
 
 namespace oceanid::process {
 namespace {
@@ -12,6 +15,19 @@ double seconds(std::chrono::nanoseconds duration) {
 }
 
 }  // namespace
+
+std::string Network::routed(const std::string& from, const std::vector<proxy::ExplainedAddress>& to,
+                            std::uint16_t port) const {
+  const auto source = IpAddress::parse(from);
+  if (!config_.routing || !source) return {};
+  const std::string active = exits_.active ? exits_.exits[*exits_.active].name : std::string();
+  for (const auto& one : to)
+    if (const auto destination = IpAddress::parse(one.address);
+        destination && destination->family() == source->family())
+      return routing::explain_way(*config_.routing, {*source, *destination, IPPROTO_TCP, port},
+                                  active);
+  return {};
+}
 
 void Network::describe(ipc::GatewaySnapshot& out) {
   if (kernel_ && routing_view_.enabled) {
@@ -27,6 +43,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
     if (known) routing_view_.leaks_blocked = blocked;
   }
   out.routing = routing_view_;
+  watch_connections(out);
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);
   const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();

@@ -42,6 +42,7 @@ routing::ExitPath path_of(const Config& config, const routing::HostFacts& facts,
   out.self = exit.self;
   out.tunnel = exit.peer.has_value();
   out.present = state.device.has_value();
+  out.usable = state.usable;
   out.ipv4 = state.ipv4;
   out.ipv6 = state.ipv6;
   if (exit.peer) {

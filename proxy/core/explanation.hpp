@@ -38,6 +38,8 @@ struct Explanation {
   unsigned mtu = 0;    // of the device, else of the route; 0: unknown
   std::vector<ExplainedAddress> addresses;
   std::string sentence;  // the whole in one line
+  // How TCP of a routed pod that asks nobody would leave; empty: `from` is none of this node's.
+  std::string routed;
 };
 
 }  // namespace oceanid::proxy

@@ -10,10 +10,14 @@
 namespace oceanid::routing {
 namespace {
 
+constexpr std::uint8_t protocol_icmp = 1;
+constexpr std::uint8_t protocol_icmp6 = 58;
 constexpr std::uint8_t protocol_tcp = 6;
 constexpr std::uint8_t protocol_udp = 17;
 
 std::string protocol_name(std::uint8_t protocol) {
+  if (protocol == protocol_icmp) return "icmp";
+  if (protocol == protocol_icmp6) return "ipv6-icmp";
   if (protocol == protocol_tcp) return "tcp";
   if (protocol == protocol_udp) return "udp";
   return std::to_string(protocol);

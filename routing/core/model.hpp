@@ -18,6 +18,12 @@ inline constexpr std::uint8_t route_protocol =
     131;  // RTPROT of every route and rule of ours ("oceanid")
 inline constexpr std::string_view nft_table = "oceanid";
 
+// Of serve_exit's snat addresses of one family in order, from 1 on: the set of destinations
+// (address . protocol . port) that take this one because the one before has no ports left.
+inline std::string spill_set(Family family, std::size_t number) {
+  return "spill" + std::to_string(number) + (family == Family::v4 ? "_4" : "_6");
+}
+
 // ---- what the plan is computed from -----------------------------------------------------------
 
 struct TunnelPeer {
@@ -43,6 +49,7 @@ struct ExitPath {
   bool self = false;
   bool tunnel = false;                // device is one of Inputs::links
   bool present = false;               // the device exists now
+  bool usable = true;                 // it is proven; what is pinned to it is refused when not
   std::optional<IpAddress> gateway4;  // next hops, for self and interface exits
   std::optional<IpAddress> gateway6;
   bool ipv4 = true;

@@ -21,7 +21,10 @@ void NftParts::forward() {
   if (scene.steering) out.line("iifname " + names(scene.pods) + " goto from_pods");
   if (!scene.tunnels.empty()) out.line("oifname \"oc-*\" goto into_tunnel");
   out.end();
-  if (scene.steering) from_pods();
+  if (scene.steering) {
+    from_pods();
+    pinned();
+  }
   if (!scene.tunnels.empty()) {
     from_tunnel();
     into_tunnel();
@@ -37,6 +40,7 @@ void NftParts::from_pods() {
   for (const IfName& name : scene.pods)
     out.line(fmt::format("oifname \"{}\" return", name.str()));
   out.line("oifname \"lo\" return");
+  if (scene.pins) out.line("jump pinned");
   out.line(fmt::format("ct direction reply {} return", has_bit(scene.marks.exempt, true)));
   if (scene.numbers.ipv6 == Ipv6Mode::ignore) out.line("meta nfproto ipv6 return");
   cluster_paths();
@@ -48,6 +52,7 @@ void NftParts::from_pods() {
   out.line(fmt::format("ct state invalid meta l4proto tcp {}", reset));
   out.line("ct state invalid counter name foreign_source drop");
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
+  if (scene.pins) out.line("goto pinned");
   out.end();
 }
 
@@ -65,6 +70,7 @@ void NftParts::to_cluster() {
 }
 
 void NftParts::beyond_the_cluster() {
+  if (scene.selecting) out.line(has_bit(scene.marks.exempt, false) + " return");
   if (scene.has_self && scene.in.serve_exit) {
     const std::string self = fmt::format("oifname \"{}\" {}", scene.in.serve_exit->uplink.str(),
                                          has_bit(scene.marks.carried, false));
@@ -74,14 +80,7 @@ void NftParts::beyond_the_cluster() {
     out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), "return");
   if (scene.numbers.ipv6 == Ipv6Mode::block)
     out.line(fmt::format("meta nfproto ipv6 {}", refuse_leak));
-  if (!scene.kill_switch) return;
-  if (!scene.numbers.destinations.empty())
-    out.each("", out.not_in("daddr", "destinations"), "return");
-  if (!scene.numbers.ports.empty()) {
-    out.line("meta l4proto != { tcp, udp } return");
-    out.line(fmt::format("th dport != {{ {} }} return", fmt::join(scene.numbers.ports, ", ")));
-  }
-  out.line(refuse_leak);
+  if (scene.kill_switch) out.line(refuse_leak);
 }
 
 // What goes to another tunnel meets the last line, as all that has no business here. A reset goes

@@ -56,7 +56,8 @@ void NftParts::refuse_around() {
   out.begin("around_listeners", "filter hook forward priority filter - 6");
   out.line(intercepted_from());
   out.line("ct direction reply return");
-  out.line(has_bit(scene.marks.exempt, false) + " return");
+  // What selection lets go without an exit carries the mark, too, and is taken all the same.
+  if (!scene.selecting) out.line(has_bit(scene.marks.exempt, false) + " return");
   out.each("", out.in("daddr", "direct"), "return");
   out.line("ct status dnat return");
   for (const Interception& one : scene.in.interceptions) {

@@ -1,9 +1,11 @@
 // Segment sizes and source addresses: the last words on a packet.
 
 #include "routing/core/nft_text.hpp"
+#include "routing/core/special_ranges.hpp"
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -39,6 +41,25 @@ std::vector<std::string> snat_by_map(const SnatMap& map, Family family, std::str
   return out;
 }
 
+// What is bound for a destination where an address has no ports left takes the next one: the sets
+// hold such destinations for a while (spill_set). The last resort is asked first.
+std::vector<std::string> snat_by_list(const SnatList& list, Family family,
+                                      std::string_view protocol) {
+  std::vector<std::string> out;
+  std::size_t number = 0;
+  for (const IpAddress& address : list) {
+    if (address.family() != family) continue;
+    const std::string spilled = number == 0 ? std::string()
+                                            : fmt::format("{} daddr . meta l4proto . th dport @{} ",
+                                                          protocol, spill_set(family, number));
+    out.push_back(
+        fmt::format("{}snat {} to {} fully-random", spilled, protocol, address.to_string()));
+    ++number;
+  }
+  std::ranges::reverse(out);
+  return out;
+}
+
 // How clients of one family are translated; empty: not at all.
 std::vector<std::string> snat_of(const Scene& scene, Family family) {
   const std::string_view protocol = family == Family::v4 ? "ip" : "ip6";
@@ -49,6 +70,7 @@ std::vector<std::string> snat_of(const Scene& scene, Family family) {
   if (const auto* address = std::get_if<IpAddress>(&snat))
     return address->family() == family ? to(*address) : std::vector<std::string>();
   if (const auto* map = std::get_if<SnatMap>(&snat)) return snat_by_map(*map, family, protocol);
+  if (const auto* list = std::get_if<SnatList>(&snat)) return snat_by_list(*list, family, protocol);
   const auto& source = family == Family::v4 ? scene.in.uplink_source4 : scene.in.uplink_source6;
   // A fixed address keeps its mappings when the uplink blinks; masquerade is for those that change.
   if (std::holds_alternative<SnatAuto>(snat) && source) return to(*source);
@@ -79,12 +101,29 @@ void NftParts::mss() {
   out.end();
 }
 
+void NftParts::declare_spills(const SnatList& list) {
+  for (const Family family : families) {
+    std::size_t number = 0;
+    for (const IpAddress& address : list) {
+      if (address.family() != family) continue;
+      if (number > 0)
+        out.keyed_set(spill_set(family, number),
+                      fmt::format("{} . inet_proto . inet_service",
+                                  family == Family::v4 ? "ipv4_addr" : "ipv6_addr"));
+      ++number;
+    }
+  }
+}
+
 // One step before srcnat: the first chain that sets a mapping wins, and Flannel and kube-proxy
 // masquerade at srcnat. The identity mapping keeps a pod's address visible to the exit.
 void NftParts::translation() {
+  if (scene.in.serve_exit)
+    if (const auto* list = std::get_if<SnatList>(&scene.in.serve_exit->snat)) declare_spills(*list);
   const bool identity = scene.steering && !scene.tunnels.empty();
   if (!identity && !scene.in.serve_exit && scene.exit_interfaces.empty()) return;
   out.begin("translate", "nat hook postrouting priority srcnat - 1");
+  if (scene.selecting) out.line(has_bit(scene.marks.exempt, false) + " return");
   if (identity && out.has("sources", Family::v4))
     out.line("oifname \"oc-*\" ip saddr @sources4 snat ip to ip saddr");
   if (identity && out.has("sources", Family::v6))
@@ -115,6 +154,15 @@ void NftParts::last_line() {
   if (!scene.in.serve_exit && !guarded && scene.exit_interfaces.empty()) return;
   out.begin("last_line", "filter hook postrouting priority srcnat + 1");
   constexpr std::string_view drop = "counter name lastline_blocked drop";
+  if (scene.selecting) {
+    // What goes direct has its address from the CNI, but for pods whose own is a public one.
+    Prefixes open;
+    std::ranges::remove_copy_if(scene.sources, std::back_inserter(open), is_private);
+    for (const Family family : families)
+      if (const Prefixes part = of_family(open, family); !part.empty())
+        out.line(fmt::format("{} {} saddr {} return", has_bit(scene.marks.exempt, false),
+                             family == Family::v4 ? "ip" : "ip6", inline_set(part)));
+  }
   if (scene.in.serve_exit)
     out.each(fmt::format("oifname \"{}\"", scene.in.serve_exit->uplink.str()),
              out.in("saddr", "clients"), drop);

@@ -29,7 +29,8 @@ void NftParts::declare_sets() {
   out.set("sources", scene.sources);
   out.set("near", scene.near);
   out.set("cluster", scene.cluster);
-  out.set("destinations", scene.numbers.destinations);
+  for (std::size_t i = 0; i < scene.selectors.size(); ++i)
+    out.set(destinations_of(i), scene.selectors[i].destinations);
   out.set("tunnel_addresses", hosts(scene.in.tunnel_addresses));
   Prefixes peers = scene.peer_addresses;
   peers.insert(peers.end(), scene.peer_networks.begin(), scene.peer_networks.end());
@@ -202,6 +203,7 @@ std::string make_nft(const Scene& scene) {
   NftParts parts{scene, writer};
   parts.declare_sets();
   parts.marks();
+  parts.select();
   parts.intercept();
   parts.reply_path();
   parts.forward();

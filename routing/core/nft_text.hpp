@@ -11,6 +11,7 @@ struct NftParts {
 
   void declare_sets();
   void marks();       // prerouting, and inbound connections
+  void select();      // who takes which exit
   void reply_path();  // output: what we answer to clients on behalf of others
   void forward();     // kill switch for pods, ingress of tunnels, limits of the exit
   void input();       // ingress of tunnels, our listeners' clients
@@ -24,7 +25,11 @@ struct NftParts {
   std::string has_bit(const Mark& bit, bool connection) const;
 
  private:
+  void declare_spills(const SnatList& list);
   void from_pods();
+  void pinned();
+  std::string destinations_of(std::size_t index) const;
+  std::vector<std::string> fitting(std::size_t index) const;
   void cluster_paths();
   void to_cluster();
   void beyond_the_cluster();

@@ -65,6 +65,11 @@ void NftWriter::set(const std::string& name, const Prefixes& prefixes) {
   }
 }
 
+void NftWriter::keyed_set(const std::string& name, std::string_view type) {
+  keyed_sets_ +=
+      fmt::format("  set {} {{\n    type {}; flags timeout; size 65536;\n  }}\n\n", name, type);
+}
+
 bool NftWriter::has(const std::string& name, Family family) const {
   return sets_.contains(name + digit(family));
 }
@@ -117,7 +122,7 @@ std::string NftWriter::text(const std::vector<std::string_view>& counters) const
         "  set {} {{\n    type {}; flags interval; auto-merge;\n    elements = {{ {} }}\n  }}\n\n",
         name, name.ends_with('4') ? "ipv4_addr" : "ipv6_addr", join(elements));
   }
-  out += body_;
+  out += keyed_sets_ + body_;
   out.pop_back();  // the empty line behind the last chain
   return out + "}\n";
 }

@@ -15,6 +15,8 @@ namespace oceanid::routing::detail {
 class NftWriter {
  public:
   void set(const std::string& name, const Prefixes& prefixes);
+  // A set that is empty here and filled while we run, with elements that time out.
+  void keyed_set(const std::string& name, std::string_view type);
   bool has(const std::string& name, Family family) const;
 
   // One clause per family that can match: "ip saddr @sources4".
@@ -34,6 +36,7 @@ class NftWriter {
 
  private:
   std::map<std::string, Prefixes> sets_;
+  std::string keyed_sets_;
   std::string body_;
 };
 

@@ -47,6 +47,9 @@ std::vector<Sysctl> make_sysctls(const detail::Scene& scene) {
     out.push_back({"net/ipv4/conf/all/src_valid_mark", "1", false});
     if (forwards_ipv6(scene.in)) out.push_back({"net/ipv6/conf/all/forwarding", "1"});
   }
+  // What the kernel does not count nobody can tell afterwards; without it only bytes are missing.
+  if (scene.in.serve_exit && scene.in.serve_exit->accounting)
+    out.push_back({"net/netfilter/nf_conntrack_acct", "1", false});
   for (const IfName& tunnel : scene.tunnels)
     out.push_back({fmt::format("net/ipv4/conf/{}/rp_filter", tunnel.str()), "2"});
   for (const IfName& device : scene.exit_interfaces)
@@ -71,7 +74,7 @@ NetworkState guard_plan(const Inputs& inputs) {
   Inputs closed = inputs;
   closed.active.reset();
   for (ExitPath& exit : closed.exits)
-    exit.present = false;
+    exit.present = exit.usable = false;
   NetworkState state = plan(closed);
   state.links.clear();
   // Forwarding is the gateway's to switch on, behind the guard; devices do not exist yet.

@@ -14,8 +14,9 @@
 //   +40  iif PODS fwmark EXEMPT               goto end    answers of inbound connections
 //   +50  iif PODS to BYPASS                   goto end
 //   +60  iif PODS from SOURCE [fwmark CARRIED] [to D] [dport P]  lookup T
-//   +61  iif PODS from SOURCE [to D] [dport P] unreachable  when +60 needs the mark
-//   +70  iif PODS                             unreachable kill switch: forged sources, IPv6
+//   +61  iif PODS [from SOURCE] [to D] [dport P] unreachable  when +60 needs the mark, or is narrow
+//   +62..+87  the same for the next of routing.selection, two each: lookup T or T+1+i, or goto end
+//   +88  iif PODS                             unreachable kill switch: forged sources, IPv6
 //   +90                                       nop         the end
 //
 // T the egress table, T+1+i the table of exit i, R the return table. Two facts behind this:
@@ -31,8 +32,7 @@
 namespace oceanid::routing::detail {
 namespace {
 
-constexpr std::uint8_t protocol_tcp = 6;
-constexpr std::uint8_t protocol_udp = 17;
+constexpr std::size_t most_destinations = 64;  // of one line, as rules
 
 class RuleBook {
  public:
@@ -64,8 +64,10 @@ class RuleBook {
   }
   void to_peers(const Prefix& network);
   void pods_of(Family family, const IfName& interface);
-  void steer(const IfName& interface, const Prefix& source);
-  void steer_ports(const Rule& model);
+  void select(Family family, const IfName& interface, std::size_t index);
+  void errors_of_carried(const Rule& model, const Selector& selector);
+  void spread(Rule model, const Prefixes& sources, const Selector& selector);
+  std::optional<RuleAction> action_of(Family family, const Selector& selector, bool last) const;
   bool steers(Family family) const;
 
   const Scene& scene_;
@@ -174,46 +176,110 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
     rule.iif = interface;
     rule.to = prefix;
   }
-  if (steers(family))
-    for (const Prefix& source : of_family(scene_.sources, family))
-      steer(interface, source);
-  const bool everything = scene_.numbers.destinations.empty() && scene_.numbers.ports.empty();
   const bool blocked = v6 && scene_.numbers.ipv6 == Ipv6Mode::block;
-  if (blocked || (scene_.kill_switch && everything)) add(family, 70, Unreachable{}).iif = interface;
+  if (!blocked)
+    for (std::size_t i = 0; i < scene_.selectors.size(); ++i)
+      select(family, interface, i);
+  const bool everything = scene_.selectors.back().way != Way::direct;
+  if (blocked || (scene_.kill_switch && everything)) add(family, 88, Unreachable{}).iif = interface;
 }
 
-void RuleBook::steer(const IfName& interface, const Prefix& source) {
+// Without a kill switch and an exit pods have main's way; a later line must not catch them.
+std::optional<RuleAction> RuleBook::action_of(Family family, const Selector& selector,
+                                              bool last) const {
+  if (selector.way == Way::direct) return end_;
+  if (selector.way == Way::active) {
+    if (steers(family)) return Lookup{scene_.numbers.table};
+    return last ? std::nullopt : std::optional<RuleAction>(end_);
+  }
+  const ExitPath* exit = scene_.pinned(selector);
+  if (exit == nullptr || !exit->usable || !carries(*exit, family)) return Unreachable{};
+  return Lookup{scene_.exit_table(static_cast<std::size_t>(exit - scene_.in.exits.data()))};
+}
+
+// A narrow line catches forged sources, too, which would else meet main's routes. Of a long list of
+// destinations no rules are made: what goes direct carries the mark (+40), and without our ruleset
+// everything takes the exit.
+void RuleBook::select(Family family, const IfName& interface, std::size_t index) {
+  Selector selector = scene_.selectors[index];
+  const bool narrow = !selector.catches_all();
+  if (selector.destinations.size() > most_destinations) {
+    if (selector.way == Way::direct) return;
+    selector.destinations.clear();
+  }
+  const bool last = index + 1 == scene_.selectors.size();
+  const std::optional<RuleAction> action = action_of(family, selector, last);
+  if (!action) return;
   Rule model;
-  model.family = source.family();
-  model.priority = scene_.priority(60);
-  model.action = Lookup{scene_.numbers.table};
+  model.family = family;
+  model.priority = scene_.priority(60 + 2 * static_cast<std::uint32_t>(index));
+  model.action = *action;
   model.iif = interface;
-  model.from = source;
-  if (scene_.needs_mark) model.mark = scene_.marks.carried;
-  if (scene_.numbers.destinations.empty()) steer_ports(model);
-  for (const Prefix& destination : of_family(scene_.numbers.destinations, source.family())) {
-    model.to = destination;
-    steer_ports(model);
+  const Prefixes own = of_family(selector.sources, family);
+  if (own.empty() && !selector.sources.empty()) return;
+  const Prefixes sources = own.empty() ? of_family(scene_.sources, family) : own;
+  if (selector.way == Way::direct) {
+    errors_of_carried(model, selector);
+    ++model.priority;
+    spread(model, own, selector);
+    return;
+  }
+  Rule refusal = model;
+  ++refusal.priority;
+  refusal.action = Unreachable{};
+  const bool looks_up = std::holds_alternative<Lookup>(*action);
+  if (looks_up && scene_.needs_mark) model.mark = scene_.marks.carried;
+  spread(model, sources, selector);
+  const bool closed = scene_.kill_switch || selector.way == Way::pinned;
+  if (!own.empty() || !narrow || !closed) {
+    if (model.mark) spread(refusal, sources, selector);
+  } else if (!std::holds_alternative<Goto>(*action)) {
+    spread(refusal, {}, selector);
   }
 }
 
-void RuleBook::steer_ports(const Rule& model) {
-  std::vector<Rule> out;
-  if (scene_.numbers.ports.empty()) out.push_back(model);
-  for (const std::uint16_t port : scene_.numbers.ports)
-    for (const std::uint8_t protocol : {protocol_tcp, protocol_udp}) {
-      out.push_back(model);
-      out.back().ip_protocol = protocol;
-      out.back().destination_port = port;
-    }
-  for (Rule& rule : out) {
-    rules_.push_back(rule);
-    if (!rule.mark) continue;
-    rule.mark.reset();
-    rule.priority = scene_.priority(61);
-    rule.action = Unreachable{};
-    rules_.push_back(rule);
-  }
+// An ICMP error has no ports; our ruleset knows whose it is. What is carried and not exempt here
+// answers a connection that an exit carries.
+void RuleBook::errors_of_carried(const Rule& model, const Selector& selector) {
+  constexpr std::uint8_t icmp = 1;
+  constexpr std::uint8_t icmp6 = 58;
+  if (!selector.ports.empty() || selector.protocol || !steers(model.family)) return;
+  Rule errors = model;
+  errors.action = Lookup{scene_.numbers.table};
+  errors.mark =
+      Mark{scene_.marks.carried.value, scene_.marks.carried.mask | scene_.marks.exempt.mask};
+  errors.ip_protocol = model.family == Family::v4 ? icmp : icmp6;
+  const Prefixes own = of_family(selector.sources, model.family);
+  spread(errors, own.empty() ? of_family(scene_.sources, model.family) : own, selector);
+}
+
+// One rule for each source, destination and port; no sources: from anybody.
+void RuleBook::spread(Rule model, const Prefixes& sources, const Selector& selector) {
+  std::vector<Rule> out{model};
+  const auto times = [&out](const auto& values, auto set) {
+    std::vector<Rule> wider;
+    for (const Rule& rule : out)
+      for (const auto& value : values) {
+        wider.push_back(rule);
+        set(wider.back(), value);
+      }
+    out = std::move(wider);
+  };
+  if (!sources.empty())
+    times(sources, [](Rule& rule, const Prefix& source) { rule.from = source; });
+  if (!selector.destinations.empty())
+    times(of_family(selector.destinations, model.family),
+          [](Rule& rule, const Prefix& destination) { rule.to = destination; });
+  std::vector<Transport> protocols;
+  if (selector.protocol) protocols = {*selector.protocol};
+  if (!selector.protocol && !selector.ports.empty()) protocols = {Transport::tcp, Transport::udp};
+  if (!protocols.empty())
+    times(protocols, [](Rule& rule, Transport protocol) {
+      rule.ip_protocol = static_cast<std::uint8_t>(protocol);
+    });
+  if (!selector.ports.empty())
+    times(selector.ports, [](Rule& rule, std::uint16_t port) { rule.destination_port = port; });
+  rules_.insert(rules_.end(), out.begin(), out.end());
 }
 
 }  // namespace

@@ -60,6 +60,10 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
       add_once(pods, name);
     steering = !pods.empty();
     kill_switch = in.routing->kill_switch;
+    if (steering) selectors = selectors_of(*in.routing);
+    selecting = selectors.size() > 1 || (!selectors.empty() && selectors[0].way != Way::active);
+    for (const Selector& selector : selectors)
+      pins = pins || selector.way == Way::pinned;
   }
   collect_bypass();
   collect_serving();
@@ -151,6 +155,11 @@ void Scene::collect_serving() {
   for (const IpAddress& address : in.local_addresses)
     refused.push_back(Prefix::host(address));
   refused = unique(std::move(refused));
+}
+
+const ExitPath* Scene::pinned(const Selector& selector) const {
+  const auto found = std::ranges::find(in.exits, selector.exit, &ExitPath::name);
+  return found == in.exits.end() ? nullptr : &*found;
 }
 
 const ExitPath* Scene::active(Family family) const {

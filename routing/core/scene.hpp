@@ -4,6 +4,7 @@
 
 #include "routing/core/marks.hpp"
 #include "routing/core/model.hpp"
+#include "routing/core/selection.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -23,6 +24,9 @@ struct Scene {
   bool steering = false;  // there are pods to steer
   bool kill_switch = false;
   bool has_self = false;
+  std::vector<Selector> selectors;  // who takes which exit; empty without pods
+  bool selecting = false;           // not simply everything by the active one
+  bool pins = false;                // some take one exit only
   bool needs_mark = false;  // steered packets need our ruleset to be translated on this node
 
   std::vector<IfName> pods;     // routing.interfaces
@@ -48,6 +52,7 @@ struct Scene {
   std::uint32_t return_table() const { return exit_table(in.exits.size()); }
   // The exit that routed traffic of this family takes now, when its device exists.
   const ExitPath* active(Family family) const;
+  const ExitPath* pinned(const Selector& selector) const;
 
  private:
   void collect_links();

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -16,14 +17,31 @@ namespace oceanid::routing {
 
 enum class Ipv6Mode : std::uint8_t { block, exit, ignore };
 
+enum class Transport : std::uint8_t { tcp = 6, udp = 17 };  // IANA protocol numbers
+
+// One line of routing.selection: what fits all that is given here takes `exit`; an empty list fits
+// everything.
+struct SelectionRule {
+  std::vector<Prefix> sources;
+  std::vector<Prefix> destinations;
+  std::vector<std::uint16_t> ports;
+  std::optional<Transport> protocol;  // none: with ports both, without ports every protocol
+  std::string exit;                   // a name, selected_exit or no_exit
+  bool operator==(const SelectionRule&) const = default;
+};
+inline constexpr std::string_view selected_exit = "active";
+inline constexpr std::string_view no_exit = "none";
+inline constexpr std::size_t most_selection_rules = 12;  // two rule preferences each
+
 struct RoutingSettings {
   std::vector<Prefix> sources;     // this node's own pods
   std::vector<IfName> interfaces;  // where they come from (cni0)
   std::vector<Prefix> bypass;
-  std::vector<Prefix> nodes;         // node addresses, always bypassed
-  std::vector<Prefix> destinations;  // only these leave through the exit; empty: everything
-  std::vector<std::uint16_t> ports;  // empty: all
-  std::optional<std::string> exit;   // pin
+  std::vector<Prefix> nodes;             // node addresses, always bypassed
+  std::vector<Prefix> destinations;      // only these leave through the exit; empty: everything
+  std::vector<std::uint16_t> ports;      // empty: all
+  std::vector<SelectionRule> selection;  // asked first, in order; the first that fits counts
+  std::optional<std::string> exit;       // pin
   Ipv6Mode ipv6 = Ipv6Mode::block;
   bool kill_switch = true;
   bool flowtable = false;
@@ -41,7 +59,9 @@ struct SnatMasquerade {
   bool operator==(const SnatMasquerade&) const = default;
 };
 using SnatMap = std::map<Prefix, IpAddress>;  // source → address
-using Snat = std::variant<SnatAuto, SnatMasquerade, IpAddress, SnatMap>;
+// In order: the others take over where the one before runs out of ports towards a destination.
+using SnatList = std::vector<IpAddress>;
+using Snat = std::variant<SnatAuto, SnatMasquerade, IpAddress, SnatMap, SnatList>;
 
 struct ServeExitSettings {
   IfName uplink;
@@ -49,6 +69,7 @@ struct ServeExitSettings {
   std::vector<IpAddress> addresses;  // what the world sees
   std::vector<Prefix> clients;
   std::vector<Prefix> allow;  // special-purpose or on-link ranges that clients may reach
+  bool accounting = true;     // bytes, flows and destinations of every client, from conntrack
   bool operator==(const ServeExitSettings&) const = default;
 };
 

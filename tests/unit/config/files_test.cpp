@@ -168,6 +168,16 @@ TEST(GoodFiles, EveryKeyOfTheNetworkArrives) {
   EXPECT_EQ(std::get<routing::SnatMap>(c.serve_exit->snat).size(), 2U);
   EXPECT_EQ(c.routing->mark, (Mark{0x10000000, 0xf0000000}));
   EXPECT_EQ(c.routing->table, 4000U);
+  EXPECT_FALSE(c.serve_exit->accounting);
+  ASSERT_EQ(c.routing->selection.size(), 3U);
+  const routing::SelectionRule& backups = c.routing->selection[0];
+  EXPECT_EQ(backups.sources.at(0).to_string(), "10.42.1.16/28");
+  EXPECT_EQ(backups.destinations.at(0).to_string(), "198.51.100.64/28");
+  EXPECT_EQ(backups.ports, (std::vector<std::uint16_t>{873, 22}));
+  EXPECT_EQ(backups.protocol, routing::Transport::tcp);
+  EXPECT_EQ(backups.exit, "none");
+  EXPECT_FALSE(c.routing->selection[1].protocol);
+  EXPECT_EQ(c.routing->selection[1].exit, "meliae");
   EXPECT_EQ(c.routing->interfaces.at(1).str(), "nodelocaldns");
   EXPECT_EQ(c.health.hold, std::chrono::seconds(0));
   ASSERT_EQ(c.health.targets.size(), 6U);

@@ -188,6 +188,46 @@ inline Inputs narrow_worker() {
   return in;
 }
 
+inline SelectionRule line(std::string exit) {
+  SelectionRule out;
+  out.exit = std::move(exit);
+  return out;
+}
+
+// Databases by the exit, everything else as if we were not there.
+inline Inputs databases_only() {
+  Inputs in = styx();
+  in.routing->ports = {5432};
+  return in;
+}
+
+// Everything by the exit but backups, which would fill its line; and the second pod's block only by
+// meliae, whatever carries the others.
+inline Inputs selecting_worker() {
+  Inputs in = styx();
+  SelectionRule backups = line("none");
+  backups.destinations = {prefix("192.0.2.64/28")};
+  backups.ports = {873};
+  backups.protocol = Transport::tcp;
+  SelectionRule pinned = line("meliae");
+  pinned.sources = {prefix("10.42.1.12/32")};
+  SelectionRule never = line("none");
+  never.ports = {8443};
+  in.routing->selection = {backups, pinned, never};
+  return in;
+}
+
+// An exit whose own pods take it for databases, the other one for a partner, and none else.
+inline Inputs selecting_exit() {
+  Inputs in = tethys();
+  SelectionRule partner = line("meliae");
+  partner.destinations = {prefix("192.0.2.64/28")};
+  SelectionRule databases = line("active");
+  databases.ports = {5432};
+  in.routing->selection = {partner, databases, line("none")};
+  return in;
+}
+
 inline Inputs exit_without_pods() {
   Inputs in = tethys();
   in.routing.reset();
@@ -220,6 +260,13 @@ inline Inputs mapped_exit() {
   return in;
 }
 
+// Two addresses: the second where the first has no ports left.
+inline Inputs spilling_exit() {
+  Inputs in = exit_without_pods();
+  in.serve_exit->snat = SnatList{address("203.0.113.10"), address("203.0.113.11")};
+  return in;
+}
+
 // A worker whose transparent listener takes its pods' connections to the web.
 inline Inputs intercepting() {
   Inputs in = dual_stack();
@@ -243,9 +290,13 @@ inline std::map<std::string, Inputs> all() {
           {"dual-stack", dual_stack()},
           {"open-worker", open_worker()},
           {"narrow-worker", narrow_worker()},
+          {"databases-only", databases_only()},
+          {"selecting-worker", selecting_worker()},
+          {"selecting-exit", selecting_exit()},
           {"exit-without-pods", exit_without_pods()},
           {"foreign-interface", foreign_interface()},
           {"mapped-exit", mapped_exit()},
+          {"spilling-exit", spilling_exit()},
           {"intercepting", intercepting()},
           {"intercepting-only", intercepting_only()},
           {"nothing", Inputs{}}};
