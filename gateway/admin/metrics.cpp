@@ -165,6 +165,14 @@ std::string metrics_text(const View& view) {
   const auto& routing = view.gateway.routing;
   out.counter("oceanid_routing_leaks_blocked_total", "Packets that the kill switch stopped");
   out.value(number(routing.leaks_blocked));
+  out.gauge("oceanid_routing_flows", "Connections of pods through the active exit");
+  out.value(number(routing.flows));
+  out.counter("oceanid_routing_flows_reset_total",
+              "Connections of pods that were reset because their exit was given up");
+  out.value(number(routing.flows_reset));
+  out.counter("oceanid_routing_flow_overruns_total",
+              "Times that the kernel dropped notices of connections, and all were listed again");
+  out.value(number(routing.flow_overruns));
   out.gauge("oceanid_routing_in_force", "1 when the last plan stands in the kernel");
   out.value(routing.in_force ? 1 : 0);
   out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");

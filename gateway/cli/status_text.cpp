@@ -54,9 +54,12 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
       human_bytes(snapshot.proxy.bytes_down), snapshot.worker_restarts);
   if (snapshot.routing.enabled)
     fmt::format_to(
-        print, "routing: {}, last change {:.1f} ms, {} leaks blocked\n",
+        print,
+        "routing: {}, last change {:.1f} ms, {} leaks blocked, {} connections by the exit, {} "
+        "reset\n",
         snapshot.routing.in_force ? "in force" : "NOT in force: " + snapshot.routing.error,
-        snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked);
+        snapshot.routing.last_apply_seconds * 1000, snapshot.routing.leaks_blocked,
+        snapshot.routing.flows, snapshot.routing.flows_reset);
   if (const auto& table = snapshot.conntrack)
     fmt::format_to(print, "connections: {} of {} in the kernel's table, {} new ones dropped\n",
                    table->entries, table->limit, table->insert_failed + table->dropped);

@@ -109,6 +109,9 @@ void describe(Visitor& v, routing::RoutingSettings& s) {
   v.field({"priority", "first of 91 rule preferences"}, s.priority, rule_priority);
   v.field({"table", "of the active exit; one more for each exit, then three of our own"}, s.table,
           table_number);
+  v.field(
+      {"drain", "connections stay with an exit so long after a better one is back; 0s: no time"},
+      s.drain, duration_or_zero);
   v.field({.name = "confirm",
            .doc = "a change is rolled back unless confirmed in time; 0s: off",
            .later = true},

@@ -53,10 +53,14 @@ struct RoutingView {
   std::uint64_t applies = 0;
   std::uint64_t changes = 0;
   std::uint64_t leaks_blocked = 0;
+  std::uint64_t flows = 0;          // connections of pods through the active exit
+  std::uint64_t flows_reset = 0;    // after a switch, since the start
+  std::uint64_t flows_unknown = 0;  // not kept track of for want of room
+  std::uint64_t flow_overruns = 0;  // times that the kernel dropped notices of connections
 };
 BOOST_DESCRIBE_STRUCT(RoutingView, (),
                       (enabled, in_force, error, last_apply_seconds, applies, changes,
-                       leaks_blocked))
+                       leaks_blocked, flows, flows_reset, flows_unknown, flow_overruns))
 
 // The kernel's table of connections, of this network namespace.
 struct ConntrackView {

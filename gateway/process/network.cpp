@@ -207,13 +207,15 @@ awaitable<Result<void>> Network::converge() {
   if (!has_capability(CAP_NET_ADMIN)) co_return tunnels;
   routing_view_.enabled =
       config_.routing.has_value() || config_.serve_exit.has_value() || intercepts(config_);
-  auto applied = co_await reconciler_->apply(routing::plan(inputs()));
+  const routing::NetworkState desired = routing::plan(inputs());
+  auto applied = co_await reconciler_->apply(desired);
   routing_view_.in_force = applied.has_value();
   routing_view_.error = applied ? std::string() : applied.error().what;
   if (!applied) {
     if (routing_view_.applies == 0) co_await close_without_plan();
     co_return std::unexpected(std::move(applied.error()));
   }
+  co_await keep_flows(desired);  // the route is replaced; now what the former one carried
   ++routing_view_.applies;
   routing_view_.changes += applied->changes;
   if (applied->changes > 0) {
@@ -301,7 +303,7 @@ void Network::update_exits() {
   if (config_.routing && config_.routing->exit)
     for (std::size_t i = 0; i < next.exits.size(); ++i)
       if (next.exits[i].name == *config_.routing->exit) pin = i;
-  next.active = selector_.select(usable, pin, std::chrono::steady_clock::now());
+  next.active = drain_first(selector_.select(usable, pin, std::chrono::steady_clock::now()), next);
   if (next == exits_) return;
   const auto name_of = [](const ExitTable& table) {
     return table.active ? table.exits[*table.active].name : std::string("none");
@@ -325,9 +327,11 @@ void Network::update_exits() {
 }
 
 routing::Inputs Network::inputs() const {
-  return routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : planned_tunnels(config_),
-                        tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(),
-                        exits_);
+  auto out =
+      routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : planned_tunnels(config_),
+                     tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
+  out.draining = draining_;
+  return out;
 }
 
 std::vector<IpAddress> Network::local_addresses() const {
@@ -369,6 +373,8 @@ awaitable<void> Network::stop() {
   if (watcher_) co_await watcher_->stop();
   watcher_.reset();
   co_await tasks_.stop();
+  if (flows_) co_await flows_->stop();
+  flows_.reset();
   if (tunnels_) co_await tunnels_->stop(/*keep_devices=*/true);
 }
 

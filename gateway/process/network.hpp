@@ -9,6 +9,7 @@
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/snapshot.hpp"
+#include "gateway/process/routed_flows.hpp"
 #include "proxy/core/explanation.hpp"
 #include "routing/core/conntrack_figures.hpp"
 #include "routing/edge/facts_watcher.hpp"
@@ -77,6 +78,8 @@ class Network {
   void mark_due();
   void on_host_change();
   void keep_guard();
+  std::optional<std::size_t> drain_first(std::optional<std::size_t> chosen, const ExitTable& next);
+  awaitable<void> keep_flows(const routing::NetworkState& state);
   awaitable<void> close_without_plan();
   void use(const Config& config);
   routing::Inputs inputs() const;
@@ -88,6 +91,9 @@ class Network {
   std::unique_ptr<routing::LinuxKernel> kernel_;
   std::unique_ptr<routing::Reconciler> reconciler_;
   std::unique_ptr<routing::FactsWatcher> watcher_;
+  std::unique_ptr<RoutedFlows> flows_;
+  std::optional<std::size_t> draining_;  // this exit's connections go on after a planned switch
+  bool pin_due_ = false;                 // they are not marked yet; the switch waits for that
   std::unique_ptr<tunnel::TunnelManager> tunnels_;
   tunnel::ExitSelector selector_;
   ExitTable exits_;

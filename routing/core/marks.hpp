@@ -13,6 +13,9 @@ struct MarkBits {
   Mark intercepted;  // 2: taken over by a transparent listener
   Mark underlay;     // 4: the tunnels' own outer packets
   Mark carried;      // 8: our ruleset has seen this packet and will translate it
+  // 8 and 2: stays with the exit that is being drained. What a listener takes over is never steered
+  // to an exit itself, so the two together are free for this.
+  Mark draining;
 };
 
 // A mask of fewer than four adjacent bits is refused by conflicts().
@@ -22,7 +25,8 @@ inline MarkBits mark_bits(const Mark& mark) {
     const std::uint32_t value = (std::uint32_t{1} << number) << shift;
     return Mark{value, value};
   };
-  return {bit(0), bit(1), bit(2), bit(3)};
+  const std::uint32_t both = bit(1).value | bit(3).value;
+  return {bit(0), bit(1), bit(2), bit(3), Mark{both, both}};
 }
 
 }  // namespace oceanid::routing

@@ -83,6 +83,7 @@ struct Inputs {
   std::uint16_t probe_port = 0;
   std::vector<ExitPath> exits;                // in configuration order: table + 1 + i
   std::optional<std::size_t> active;          // index of the exit that carries routed traffic
+  std::optional<std::size_t> draining;        // whose connections from before a switch go on
   std::vector<SocketAddress> peer_endpoints;  // resolved; always bypassed
   std::vector<Prefix> on_link;             // networks on the node's own links (not ours, not cni)
   std::vector<IpAddress> local_addresses;  // of the node, on any interface but ours

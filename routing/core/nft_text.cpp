@@ -58,6 +58,10 @@ void NftParts::marks() {
     out.line(fmt::format("{} iifname != \"oc-*\" {}", has_bit(scene.marks.exempt, true),
                          set_bit(scene.marks.exempt, false)));
     out.each("iifname " + names(scene.pods), out.in("saddr", "sources"), carry);
+    // Given by netd to single connections (ctnetlink) when a switch is planned.
+    if (!scene.in.exits.empty())
+      out.line(fmt::format("{} iifname {} {}", has_bit(scene.marks.draining, true),
+                           names(scene.pods), set_bit(scene.marks.draining, false)));
   }
   if (scene.in.serve_exit && !scene.hubs.empty())
     out.each("iifname " + names(scene.hubs), out.in("saddr", "clients"), carry);
@@ -204,6 +208,7 @@ std::string make_nft(const Scene& scene) {
   parts.declare_sets();
   parts.marks();
   parts.select();
+  parts.left_behind();
   parts.intercept();
   parts.reply_path();
   parts.forward();
@@ -216,6 +221,7 @@ std::string make_nft(const Scene& scene) {
                                          "special_refused", "ingress_refused",  "listener_refused",
                                          "invalid_reset"};
   if (intercepts) counters.push_back("intercept_refused");
+  if (scene.steering && !scene.in.exits.empty()) counters.push_back("flows_reset");
   return writer.text(counters);
 }
 

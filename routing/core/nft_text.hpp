@@ -19,7 +19,8 @@ struct NftParts {
   void mss();
   void translation();  // identity and exit source NAT
   void last_line();
-  void intercept();  // towards transparent listeners, and nothing around them
+  void left_behind();  // resets after a switch
+  void intercept();    // towards transparent listeners, and nothing around them
 
   std::string set_bit(const Mark& bit, bool connection) const;
   std::string has_bit(const Mark& bit, bool connection) const;

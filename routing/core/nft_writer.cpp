@@ -122,7 +122,7 @@ std::string NftWriter::text(const std::vector<std::string_view>& counters) const
         "  set {} {{\n    type {}; flags interval; auto-merge;\n    elements = {{ {} }}\n  }}\n\n",
         name, name.ends_with('4') ? "ipv4_addr" : "ipv6_addr", join(elements));
   }
-  out += keyed_sets_ + body_;
+  out += keyed_sets_ + declared_ + body_;
   out.pop_back();  // the empty line behind the last chain
   return out + "}\n";
 }

@@ -18,6 +18,8 @@ class NftWriter {
   // A set that is empty here and filled while we run, with elements that time out.
   void keyed_set(const std::string& name, std::string_view type);
   bool has(const std::string& name, Family family) const;
+  // A set that is not one of prefixes, as text.
+  void declare(const std::string& text) { declared_ += text + "\n"; }
 
   // One clause per family that can match: "ip saddr @sources4".
   std::vector<std::string> in(std::string_view field, const std::string& name) const;
@@ -37,6 +39,7 @@ class NftWriter {
  private:
   std::map<std::string, Prefixes> sets_;
   std::string keyed_sets_;
+  std::string declared_;
   std::string body_;
 };
 

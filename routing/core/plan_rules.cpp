@@ -13,6 +13,7 @@
 //   +30  iif UPLINK fwmark CARRIED to PEER-NET lookup R   exit: replies return by the tunnel
 //   +40  iif PODS fwmark EXEMPT               goto end    answers of inbound connections
 //   +50  iif PODS to BYPASS                   goto end
+//   +55  iif PODS fwmark DRAINING             lookup T+1+i  what a planned switch leaves there
 //   +60  iif PODS from SOURCE [fwmark CARRIED] [to D] [dport P]  lookup T
 //   +61  iif PODS [from SOURCE] [to D] [dport P] unreachable  when +60 needs the mark, or is narrow
 //   +62..+87  the same for the next of routing.selection, two each: lookup T or T+1+i, or goto end
@@ -175,6 +176,11 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
     Rule& rule = add(family, 50, end_);
     rule.iif = interface;
     rule.to = prefix;
+  }
+  if (scene_.in.draining && steers(family)) {
+    Rule& rule = add(family, 55, Lookup{scene_.exit_table(*scene_.in.draining)});
+    rule.iif = interface;
+    rule.mark = scene_.marks.draining;
   }
   const bool blocked = v6 && scene_.numbers.ipv6 == Ipv6Mode::block;
   if (!blocked)

@@ -49,6 +49,7 @@ struct RoutingSettings {
   std::uint32_t priority = 5100;      // first of 91 rule preferences
   std::uint32_t table = 13128;        // active exit; +1+i exit i; then return, overlay, intercept
   std::chrono::milliseconds confirm{0};
+  std::chrono::milliseconds drain{60000};  // connections from before a planned switch go on so long
   bool operator==(const RoutingSettings&) const = default;
 };
 

@@ -136,7 +136,7 @@ def program():
 
 @pytest.fixture(scope="session")
 def whole_lab(program):
-    lab = Lab("octest", program)
+    lab = Lab(os.environ.get("OCEANID_LAB", "octest"), program)  # another name: beside a lab that runs
     try:
         lab.up()
         lab.healthy()

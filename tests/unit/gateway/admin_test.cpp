@@ -79,7 +79,8 @@ TEST(Admin, MetricsCarryTheContractsNames) {
         "oceanid_exit_current{exit=\"meliae\"} 0", "oceanid_proxy_connect_seconds_count 1",
         "oceanid_proxy_connect_seconds_bucket{le=\"0.005\"} 1",
         "oceanid_proxy_connect_seconds_bucket{le=\"0.0025\"} 0",
-        "oceanid_routing_leaks_blocked_total 0", "oceanid_worker_restarts_total 0"})
+        "oceanid_routing_leaks_blocked_total 0", "oceanid_routing_flows_reset_total 0",
+        "oceanid_worker_restarts_total 0"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 

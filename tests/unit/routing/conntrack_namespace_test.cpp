@@ -54,7 +54,7 @@ struct Recorder final : FlowObserver {
 };
 
 struct Pair {
-  UniqueFd listener, client, server;
+  UniqueFd client, server;
   std::uint16_t port = 0;  // the client's
 };
 
@@ -65,14 +65,14 @@ Pair connect_to(std::uint16_t port) {
   to.sin_port = htons(port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const auto* address = reinterpret_cast<const sockaddr*>(&to);
-  out.listener = UniqueFd(::socket(AF_INET, SOCK_STREAM, 0));
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
   const int on = 1;
-  ::setsockopt(out.listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  EXPECT_EQ(::bind(out.listener.get(), address, sizeof to), 0);
-  EXPECT_EQ(::listen(out.listener.get(), 1), 0);
+  ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  EXPECT_EQ(::bind(listener.get(), address, sizeof to), 0);
+  EXPECT_EQ(::listen(listener.get(), 1), 0);
   out.client = UniqueFd(::socket(AF_INET, SOCK_STREAM, 0));
   EXPECT_EQ(::connect(out.client.get(), address, sizeof to), 0);
-  out.server = UniqueFd(::accept(out.listener.get(), nullptr, nullptr));
+  out.server = UniqueFd(::accept(listener.get(), nullptr, nullptr));
   sockaddr_in from{};
   socklen_t size = sizeof from;
   EXPECT_EQ(::getsockname(out.client.get(), reinterpret_cast<sockaddr*>(&from), &size), 0);
@@ -145,7 +145,6 @@ TEST(ConntrackNamespace, ListsEverythingAgainWhenNoticesWereLost) {
     for (int i = 0; i < 60; ++i) {
       open.push_back(connect_to(5432));
       ports.insert(open.back().port);
-      open.back().listener.reset();
     }
     until(io, [&] { return seen.dumps_ended == 2; });
     EXPECT_EQ(seen.begun, ports);

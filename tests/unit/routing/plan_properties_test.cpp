@@ -1,17 +1,22 @@
 // What holds for every plan, whatever the node, the active exit and the devices that exist.
 
 #include "plan_inputs.hpp"
+#include "routing/core/diff.hpp"
 #include "routing/core/marks.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 namespace oceanid::routing {
 namespace {
+
+using testing::HasSubstr;
+using testing::Not;
 
 // Every example with every active exit (and none), with all devices present and with none.
 std::vector<std::pair<std::string, Inputs>> variations() {
@@ -121,6 +126,28 @@ TEST(PlanProperties, ASwitchChangesRoutesOfTheEgressTableOnly) {
     std::erase_if(after.routes, elsewhere);
     EXPECT_EQ(before, after) << example;
   }
+}
+
+// Before a planned switch: one rule in front of the steering, nothing else.
+TEST(PlanProperties, DrainingAnExitIsOneRule) {
+  Inputs in = examples::styx();
+  const NetworkState before = plan(in);
+  in.draining = 1;
+  NetworkState state = plan(in);
+  std::vector<Rule> more;
+  std::ranges::set_difference(state.rules, before.rules, std::back_inserter(more));
+  ASSERT_EQ(more.size(), 1U);
+  EXPECT_EQ(to_string(more[0]),
+            "5155: from all iif cni0 fwmark 0x0a000000/0x0a000000 lookup 13130");
+  state.rules = before.rules;
+  EXPECT_EQ(state, before);
+}
+
+TEST(PlanProperties, OnlyPodsThatMayBeResetHaveASetForIt) {
+  EXPECT_THAT(plan(examples::styx()).nft, HasSubstr("set reset4"));
+  EXPECT_THAT(plan(examples::styx()).nft, Not(HasSubstr("set reset6")));
+  EXPECT_THAT(plan(examples::dual_stack()).nft, HasSubstr("set reset6"));
+  EXPECT_THAT(plan(examples::exit_without_pods()).nft, Not(HasSubstr("set reset")));
 }
 
 TEST(PlanProperties, NftDependsOnNeitherTheActiveExitNorItsDevice) {
@@ -259,6 +286,7 @@ TEST(PlanMarks, BitsCountFromTheLowestOfTheMask) {
   EXPECT_EQ(bits.exempt, (Mark{0x00100000, 0x00100000}));
   EXPECT_EQ(bits.underlay, (Mark{0x00400000, 0x00400000}));
   EXPECT_EQ(bits.carried, (Mark{0x00800000, 0x00800000}));
+  EXPECT_EQ(bits.draining, (Mark{0x00a00000, 0x00a00000}));
 }
 
 TEST(PlanLinks, ALinkTooSmallForIpv6GetsNoIpv6Address) {

@@ -1,0 +1,179 @@
+#include "routing/edge/flow_keeper.hpp"
+
+#include "gateway/base/runtime/log.hpp"
+#include "routing/core/reset_segment.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+namespace oceanid::routing {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr std::size_t at_once = 400;
+constexpr auto pause = 20ms;  // with at_once: 20,000 a second
+// Each is answered inside the system call, up to the reset in the pod: some 25 us.
+constexpr std::size_t per_turn = 16;
+
+ElementKey key_of(const FlowTuple& tuple) {
+  return ElementKey()
+      .address(tuple.source)
+      .port(tuple.source_port)
+      .address(tuple.destination)
+      .port(tuple.destination_port);
+}
+
+}  // namespace
+
+FlowKeeper::FlowKeeper(const asio::any_io_executor& executor, Kernel& kernel, FlowKernel& flows,
+                       Report report)
+    : kernel_(kernel),
+      flows_(flows),
+      report_(std::move(report)),
+      wake_(executor),
+      tasks_(executor) {
+  wake_.expires_at(asio::steady_timer::time_point::max());
+  tasks_.spawn("flows", work());
+}
+
+FlowKeeper::~FlowKeeper() = default;
+
+awaitable<void> FlowKeeper::stop() {
+  stopping_ = true;
+  co_await tasks_.stop();
+}
+
+// Told again and again: also what a former life was draining comes to light after a while.
+void FlowKeeper::switched_to(const IfName& device, std::chrono::milliseconds keep) {
+  if (table_.device() != device) {
+    table_.follow(device);
+    keep_until_.reset();
+    if (keep > 0ms) keep_until_ = std::chrono::steady_clock::now() + keep;
+  }
+  if (table_.left_behind() == 0) keep_until_.reset();
+  if (table_.left_behind() == 0 || due_) return;
+  due_ = !keep_until_;
+  wake_.cancel();
+}
+
+void FlowKeeper::end_draining() {
+  if (!keep_until_) return;
+  keep_until_.reset();
+  due_ = true;
+  wake_.cancel();
+}
+
+awaitable<void> FlowKeeper::pin(const Mark& mark) {
+  std::size_t from = 0;
+  do {
+    for (const Flow& flow : table_.some(from)) {
+      note(flows_.mark(flow, mark));
+      co_await breathe();
+    }
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+  } while (from != 0);
+}
+
+awaitable<void> FlowKeeper::work() {
+  while (!stopping_) {
+    if (due_) {
+      co_await first_round();
+      continue;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (keep_until_ && *keep_until_ <= now) {
+      end_draining();
+      continue;
+    }
+    if (!again_.empty() && again_.front().due <= now) {
+      std::vector<Flow> flows = std::move(again_.front().flows);
+      again_.pop_front();
+      co_await second_round(std::move(flows));
+      continue;
+    }
+    auto until = keep_until_.value_or(asio::steady_timer::time_point::max());
+    if (!again_.empty()) until = std::min(until, again_.front().due);
+    wake_.expires_at(until);
+    auto [ec] = co_await wake_.async_wait(as_result);
+    static_cast<void>(ec);  // cancelled: there is something to do
+  }
+}
+
+awaitable<void> FlowKeeper::first_round() {
+  auto taken = table_.take_left_behind(at_once);
+  due_ = !taken.complete;
+  if (taken.flows.empty()) {
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+    co_return;
+  }
+  const auto rest = std::ranges::partition(
+      taken.flows, [](const Flow& flow) { return flow.original.protocol == tcp_number; });
+  const std::vector<Flow> others(rest.begin(), rest.end());
+  taken.flows.erase(rest.begin(), rest.end());
+  co_await refuse(taken.flows);
+  for (const Flow& flow : taken.flows) {
+    note(flows_.wake(flow.original));
+    co_await breathe();
+  }
+  // Nobody waits for an end here; a new entry is translated for the new exit.
+  for (const Flow& flow : others) {
+    note(flows_.forget(flow));
+    co_await breathe();
+  }
+  counts_.reset += taken.flows.size();
+  counts_.forgotten += others.size();
+  if (!taken.flows.empty())
+    again_.push_back({std::chrono::steady_clock::now() + again, std::move(taken.flows)});
+  else if (again_.empty() && !due_)
+    co_await second_round({});
+  co_await sleep_for(pause);
+}
+
+// Only now the entry goes: while it was there, the segment and the reset were part of a known
+// connection for whoever filters them.
+awaitable<void> FlowKeeper::second_round(std::vector<Flow> flows) {
+  for (const Flow& flow : flows) {
+    note(flows_.wake(flow.original));
+    note(flows_.forget(flow));
+    co_await breathe();
+  }
+  if (!again_.empty() || due_) co_return;
+  std::string text =
+      fmt::format("{} connections of the former exit were reset, {} forgotten",
+                  counts_.reset - reported_.reset, counts_.forgotten - reported_.forgotten);
+  if (counts_.failed != reported_.failed)
+    text += fmt::format("; {} refusals, the last one: {}", counts_.failed - reported_.failed,
+                        std::exchange(error_, {}));
+  reported_ = counts_;
+  report_(text);
+}
+
+awaitable<void> FlowKeeper::refuse(const std::vector<Flow>& flows) {
+  ElementChange four{
+      .set = std::string(reset_set4), .action = ElementAction::add, .prefixes = {}, .keys = {}};
+  ElementChange six{
+      .set = std::string(reset_set6), .action = ElementAction::add, .prefixes = {}, .keys = {}};
+  for (const Flow& flow : flows)
+    (flow.original.family() == Family::v4 ? four : six).keys.push_back({key_of(flow.original), {}});
+  std::vector<ElementChange> changes;
+  for (ElementChange* change : {&four, &six})
+    if (!change->keys.empty()) changes.push_back(std::move(*change));
+  if (changes.empty()) co_return;
+  note(co_await kernel_.apply_elements(std::move(changes)));
+}
+
+awaitable<void> FlowKeeper::breathe() {
+  if (++steps_ % per_turn == 0)
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+}
+
+void FlowKeeper::note(const Result<void>& done) {
+  if (done) return;
+  ++counts_.failed;
+  error_ = done.error().what;
+}
+
+}  // namespace oceanid::routing
