@@ -176,7 +176,7 @@ class Routers:
         return self.packet(router, seconds) if measure == "udp" else self.stream(router, int(measure[3:]), seconds)
 
     def stream(self, router, streams, seconds):
-        said = router.on("client", "iperf3", "-c", SERVER, "-P", str(streams), "-t", str(seconds), "-O", "1", "-J")
+        said = router.on("client", "iperf3", "-c", SERVER, "-P", str(streams), "-t", str(seconds), "-J")
         return json.loads(said)["end"]["sum_received"]["bits_per_second"] / 1e9
 
     def packet(self, router, seconds):
