@@ -62,7 +62,7 @@ def test_killed(witness, what):
             undo.callback(restart(witness, node))
 
 
-@pytest.mark.parametrize("nodes", [NODES, *rest(*[(one,) for one in NODES])], ids="-".join)
+@pytest.mark.parametrize("nodes", [NODES, *rest(*[((one,),) for one in NODES])], ids="-".join)
 def test_frozen(witness, nodes):
     with witness.case() as undo:
         for node in nodes:
@@ -154,7 +154,7 @@ def test_an_exit_with_the_wrong_address(witness, node):
         pass
 
 
-@pytest.mark.parametrize("nodes", [NODES, *rest(*[(one,) for one in NODES])], ids="-".join)
+@pytest.mark.parametrize("nodes", [NODES, *rest(*[((one,),) for one in NODES])], ids="-".join)
 def test_our_rules_and_routes_are_deleted(witness, nodes):
     """While a download through the proxy runs."""
     downloads = [witness.lab.popen(f"pod-{node}-2", "curl", "-sS", "-m", "20", "--limit-rate", "2M", "-o", "/dev/null", "-x", PROXY,
@@ -166,7 +166,7 @@ def test_our_rules_and_routes_are_deleted(witness, nodes):
             witness.lab.fault("purge-routes", node, "on")
 
 
-@pytest.mark.parametrize("nodes", [NODES, *rest(*[(one,) for one in NODES])], ids="-".join)
+@pytest.mark.parametrize("nodes", [NODES, *rest(*[((one,),) for one in NODES])], ids="-".join)
 def test_networkd_purges(witness, nodes):
     """Three times over, as when a cluster's nodes are upgraded; Tailscale and Flannel come back later than we."""
     with witness.case() as undo:
@@ -177,7 +177,7 @@ def test_networkd_purges(witness, nodes):
             undo.callback(witness.lab.fault, "networkd-purge", node, "off")
 
 
-@pytest.mark.parametrize("nodes", [NODES, *rest(*[(one,) for one in NODES])], ids="-".join)
+@pytest.mark.parametrize("nodes", [NODES, *rest(*[((one,),) for one in NODES])], ids="-".join)
 def test_nft_is_flushed(witness, nodes):
     """The neighbours' tables, too. What goes to the internet is held by the rules alone."""
     with witness.case(tolerated=UNTURNED) as undo:
