@@ -22,9 +22,11 @@ KINDS = ("tcp", "udp", "icmp", "tcp-open", "udp-open", "proxy")
 
 
 NOTHING = re.compile(r"(?!)")
-# Until ours is back, a packet to a service's address that kube-proxy's table would have turned follows the node's
-# default route: the bypass rules leave cluster destinations to main, and only nftables keeps them off the uplink.
-UNTURNED = re.compile(r" 10\.42\.\d+\.\d+ > 10\.43\.")
+# Two things that nftables alone holds, so that they pass between a flush and our repair. A pod's packet to a service's
+# address that kube-proxy's table would have turned follows the node's default route, for the bypass rules leave cluster
+# destinations to main. And a reset that a node sends for a socket of its own that is gone has the tunnel's address and no
+# device; a rule against it would be met by the reverse look-up (rp_filter) of every answer that comes by a tunnel, too.
+UNTURNED = re.compile(r" 10\.42\.\d+\.\d+ > 10\.43\.| 10\.99\.0\.\d+ > \S+ 6$")
 
 
 class Worker:
@@ -141,6 +143,7 @@ class Witness:
 
     def nothing_leaked(self, tolerated=NOTHING):
         wrong, leaks = self.wrong()
+        to_services = sum(packets for key, packets in wrong.items() if tolerated.search(key) and " > 10.43." not in key)
         wrong = {key: packets for key, packets in wrong.items() if not tolerated.search(key)}
         assert not wrong, wrong
-        assert leaks == 0, self.lab.run("status").stdout
+        assert leaks <= to_services, self.lab.run("status").stdout
