@@ -178,6 +178,11 @@ std::string metrics_text(const View& view) {
   out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");
   out.value(routing.last_apply_seconds);
   if (view.gateway.conntrack) conntrack(out, *view.gateway.conntrack);
+  out.gauge("oceanid_configuration_confirm_seconds",
+            "Until the configuration goes back unless it is confirmed; absent when it stands");
+  if (view.gateway.confirm_within_seconds) out.value(*view.gateway.confirm_within_seconds);
+  out.counter("oceanid_configuration_rollbacks_total", "Changes that went back unconfirmed");
+  out.value(number(view.gateway.rollbacks));
   out.counter("oceanid_log_lines_lost_total", "Log lines given up because nobody read them");
   out.value(number(view.lost_log_lines));
   out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");

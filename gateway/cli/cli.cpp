@@ -21,7 +21,6 @@ struct Later {
   const char* what;
 };
 constexpr Later later_commands[] = {
-    {"confirm", "keep a probationary change"},
     {"mtu", "path MTU to a host or peer, layer by layer"},
     {"drill", "break the current exit on purpose and measure"},
     {"bench", "measure throughput, latency and failover"},
@@ -140,6 +139,7 @@ void add_commands(Built& built) {
       add(built, "check", "validate a configuration; every error with its place", check_file);
   add_file_option(*check, options);
   check->add_flag("--json", options.json, "machine-readable");
+  check->add_flag("--system", options.system, "inspect this host: firewalls, numbers, kernel");
   auto* plan =
       add(built, "plan", "what run would change in the kernel; changes nothing", show_plan);
   add_file_option(*plan, options);
@@ -153,6 +153,10 @@ void add_commands(Built& built) {
   add_file_option(*reload, options);
   add_socket_option(*reload, options);
   reload->add_flag("--cut", options.cut, "end open tunnels that the new policy forbids");
+  auto* confirm =
+      add(built, "confirm", "keep a change that is on probation (routing.confirm)", confirm_change);
+  add_file_option(*confirm, options);
+  add_socket_option(*confirm, options);
   auto* drain = add(built, "drain", "stop accepting, finish what runs, exit", drain_gateway);
   add_file_option(*drain, options);
   add_socket_option(*drain, options);

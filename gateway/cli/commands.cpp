@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <iterator>
 #include <thread>
@@ -29,6 +30,12 @@ int tell(const Options& options, const std::string& command, std::chrono::millis
   if (!answer) return complain(answer.error());
   fmt::print("{}\n", answer->is_string() ? answer->get_string().c_str() : "done");
   return exit_ok;
+}
+
+// Of the operator who asks: a change that would cut it off is refused.
+std::string ssh_connection() {
+  const char* text = std::getenv("SSH_CONNECTION");
+  return text == nullptr ? std::string() : std::string(text);
 }
 
 int print_status_once(const Options& options) {
@@ -79,7 +86,11 @@ int show_status(const Options& options) {
 }
 
 int reload_gateway(const Options& options) {
-  return tell(options, "reload", 60s, boost::json::value(options.cut));
+  return tell(options, "reload", 60s, {{"cut", options.cut}, {"ssh", ssh_connection()}});
+}
+
+int confirm_change(const Options& options) {
+  return tell(options, "confirm", 10s);
 }
 
 int drain_gateway(const Options& options) {
@@ -131,7 +142,7 @@ int show_plan(const Options& options) {
   if (!config) return exit_usage;
   // A running gateway knows what a plan on paper cannot: resolved endpoints, the exit in use.
   if (const auto path = control_socket_path(options)) {
-    const auto answer = process::ask_gateway(*path, "plan", 60s);
+    const auto answer = process::ask_gateway(*path, "plan", 60s, {{"ssh", ssh_connection()}});
     if (!answer && answer.error().code != Errc::not_found) return complain(answer.error());
     if (answer && answer->is_string()) {
       fmt::print("{}", answer->get_string().c_str());
@@ -145,6 +156,7 @@ int show_plan(const Options& options) {
 }
 
 int check_file(const Options& options) {
+  if (options.system) return check_system(options);
   const LoadedConfig loaded = load_config(options.config_file);
   if (options.json) {
     boost::json::array problems;

@@ -39,6 +39,7 @@ struct Options {
   bool from_stdin = false;
   bool no_wait = false;
   bool cut = false;
+  bool system = false;
   ConnectionOptions connections;
   proxy::ExplainQuery explain;
   std::string role;
@@ -49,9 +50,11 @@ const char* version();
 
 int run_gateway(const Options& options);
 int check_file(const Options& options);
+int check_system(const Options& options);
 int show_plan(const Options& options);
 int show_status(const Options& options);
 int reload_gateway(const Options& options);
+int confirm_change(const Options& options);
 int drain_gateway(const Options& options);
 int list_connections(const Options& options);
 int kill_connection(const Options& options);

@@ -46,7 +46,11 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   fmt::format_to(print, "node {}   oceanid {}   since {}   configuration {}\n", snapshot.node,
                  snapshot.version, snapshot.started, snapshot.generation);
   if (!snapshot.configuration_error.empty())
-    fmt::format_to(print, "last reload refused: {}\n", snapshot.configuration_error);
+    fmt::format_to(print, "the file is not in force: {}\n", snapshot.configuration_error);
+  if (snapshot.confirm_within_seconds)
+    fmt::format_to(
+        print, "on probation: everything goes back in {:.0f} s unless `oceanid confirm` comes\n",
+        *snapshot.confirm_within_seconds);
   fmt::format_to(
       print, "proxy: {}, {} tunnels open, {} requests, {} up, {} down, {} worker restarts\n",
       snapshot.worker_ready ? "accepting" : "worker not ready", snapshot.proxy.tunnels_open,

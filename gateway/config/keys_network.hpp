@@ -112,10 +112,8 @@ void describe(Visitor& v, routing::RoutingSettings& s) {
   v.field(
       {"drain", "connections stay with an exit so long after a better one is back; 0s: no time"},
       s.drain, duration_or_zero);
-  v.field({.name = "confirm",
-           .doc = "a change is rolled back unless confirmed in time; 0s: off",
-           .later = true},
-          s.confirm, duration_or_zero);
+  v.field({"confirm", "a change is rolled back unless confirmed in time; 0s: off"}, s.confirm,
+          duration_or_zero);
 }
 
 }  // namespace oceanid::config

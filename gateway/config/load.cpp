@@ -66,20 +66,35 @@ std::expected<Config, std::vector<Problem>> parse_or_default(const std::string& 
   return parse(text, context);
 }
 
+std::string all_problems(const LoadedConfig& loaded) {
+  std::string out;
+  for (const auto& problem : loaded.problems)
+    out += (out.empty() ? "" : "\n") + problem.to_string(loaded.file);
+  return out;
+}
+
 LoadedConfig load_config(const std::string& file) {
+  std::string text;
+  if (!file.empty()) {
+    auto read = read_config(file);
+    if (!read) {
+      LoadedConfig out;
+      out.path = file;
+      out.file = file;
+      out.problems.push_back({1, 1, "", std::move(read.error())});
+      return out;
+    }
+    text = std::move(*read);
+  }
+  return load_config_text(file, std::move(text));
+}
+
+LoadedConfig load_config_text(const std::string& file, std::string text) {
   LoadedConfig out;
   out.path = file;
   out.file = file.empty() ? "(embedded default)" : file;
-  const ParseContext context = parse_context(file);
-  if (!file.empty()) {
-    auto text = read_config(file);
-    if (!text) {
-      out.problems.push_back({1, 1, "", std::move(text.error())});
-      return out;
-    }
-    out.text = std::move(*text);
-  }
-  auto parsed = parse_or_default(out.text, context);
+  out.text = std::move(text);
+  auto parsed = parse_or_default(out.text, parse_context(file));
   if (!parsed) {
     out.problems = std::move(parsed.error());
     return out;

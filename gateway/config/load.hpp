@@ -23,6 +23,12 @@ struct LoadedConfig {
 // it must not turn a gateway with a kill switch into a plain proxy.
 LoadedConfig load_config(const std::string& file);
 
+// The same for a text that was read before, as if `file` held it.
+LoadedConfig load_config_text(const std::string& file, std::string text);
+
+// One line each.
+std::string all_problems(const LoadedConfig& loaded);
+
 // From this process's surroundings: host name, root or not, XDG directories.
 ParseContext parse_context(const std::string& file);
 

@@ -93,7 +93,10 @@ struct GatewaySnapshot {
   std::string connector_id;
   std::string started;
   std::uint64_t generation = 0;     // of the configuration in force
-  std::string configuration_error;  // why the last reload was refused; empty: it was taken
+  std::string configuration_error;  // why the file is not what is in force; empty: it is
+  std::optional<double>
+      confirm_within_seconds;   // the configuration goes back then; none: it stands
+  std::uint64_t rollbacks = 0;  // changes that nobody confirmed, since the start
   bool worker_ready = false;
   std::uint64_t worker_restarts = 0;
   std::string diagnosis;
@@ -107,7 +110,8 @@ struct GatewaySnapshot {
 };
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
-                       configuration_error, worker_ready, worker_restarts, diagnosis, exits,
-                       tunnels, routing, conntrack, failovers, events, proxy))
+                       configuration_error, confirm_within_seconds, rollbacks, worker_ready,
+                       worker_restarts, diagnosis, exits, tunnels, routing, conntrack, failovers,
+                       events, proxy))
 
 }  // namespace oceanid::ipc

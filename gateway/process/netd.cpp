@@ -26,14 +26,24 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 1s;
 constexpr int progress_ticks = 5;
-constexpr auto look_again = 50ms;
 constexpr auto drain_margin = 5s;  // beyond timeouts.drain, for the worker's own goodbye
 
-std::string all_problems(const LoadedConfig& loaded) {
-  std::string out;
-  for (const auto& problem : loaded.problems)
-    out += (out.empty() ? "" : "\n") + problem.to_string(loaded.file);
-  return out;
+const boost::json::value* argument(const boost::json::value& arguments, std::string_view name) {
+  const auto* object = arguments.if_object();
+  return object == nullptr ? nullptr : object->if_contains(name);
+}
+
+bool flag(const boost::json::value& arguments, std::string_view name) {
+  const auto* value = argument(arguments, name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+// Where the operator who asks is connected from, when that is by SSH.
+std::optional<routing::ControlConnection> session_of(const boost::json::value& arguments) {
+  const auto* value = argument(arguments, "ssh");
+  if (value == nullptr || !value->is_string()) return std::nullopt;
+  return routing::ControlConnection::parse(
+      {value->get_string().data(), value->get_string().size()});
 }
 
 }  // namespace
@@ -47,10 +57,12 @@ std::uint32_t core_count(const Config& config) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
-           bool privileged, std::string program)
+Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueFd launcher,
+           ListenerSet listeners, bool privileged, std::string program)
     : io_(io),
-      loaded_(std::move(loaded)),
+      loaded_(std::move(start.loaded)),
+      memory_(std::move(memory)),
+      configuration_error_(std::move(start.passed_over)),
       listeners_(std::move(listeners)),
       privileged_(privileged),
       program_(std::move(program)),
@@ -74,6 +86,11 @@ Netd::Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, Listene
       started_(now_text()),
       cores_(core_count(*loaded_.config)) {
   signals_.add(SIGUSR2);
+  if (!configuration_error_.empty()) {
+    log::error("gateway", configuration_error_);
+    journal_.add("gateway", configuration_error_);
+  }
+  start_from_ = std::move(start.former);
 }
 
 void Netd::start() {
@@ -98,14 +115,28 @@ awaitable<void> Netd::run() {
   } else {
     log::warn("gateway", "no run_dir: there is no control socket for status, reload and drain");
   }
-  if (auto up = co_await network_.start(); !up) {
+  if (start_from_) expect(loaded_.text);
+  auto up = co_await network_.start();
+  if (!up) {
     // The closed state stands; the proxy answers with the reason while we go on trying.
     log::error("routing", "the network state could not be brought up; trying again",
                {{"error", up.error().what}});
     if (!network_.keeps_trying()) {
+      if (up.error().code == Errc::invalid_argument) {
+        exit_code_ = 2;
+        io_.stop();
+        co_return;
+      }
       give_up("nothing can be said to the kernel");
       co_return;
     }
+  }
+  if (start_from_) {
+    const auto patience = probation_time(*start_from_->config, config);
+    begin_probation(std::move(*start_from_), patience);
+    start_from_.reset();
+  } else if (up && configuration_error_.empty()) {
+    keep_as_good();
   }
   auto for_worker = worker_configuration(loaded_, generation_);
   if (!for_worker) {
@@ -134,8 +165,10 @@ awaitable<void> Netd::tick() {
   for (;;) {
     co_await sleep_for(tick_interval);
     worker_.send_snapshot(snapshot());
-    if (!changing_ && !stopping_ && files_.changed())
-      tasks_.spawn("reload", reload_unasked("a changed file"));
+    if (!changing_ && !stopping_ && probation_is_over())
+      tasks_.spawn("roll back", roll_back());
+    else if (!changing_ && !stopping_ && files_.changed())
+      tasks_.spawn("reload", reload_unasked(Cause::file));
     if (stopping_ && ++stopping_for % progress_ticks == 0)
       log::info("gateway", "draining", {{"tunnels_open", std::to_string(counters_.tunnels_open)}});
   }
@@ -147,7 +180,7 @@ awaitable<void> Netd::signals() {
     if (ec) co_return;
     if (number == SIGHUP) {
       // A reload takes its time; the next signal does not wait for it.
-      tasks_.spawn("reload", reload_unasked("SIGHUP"));
+      tasks_.spawn("reload", reload_unasked(Cause::signal));
     } else if (number == SIGUSR2) {
       tasks_.spawn("upgrade", upgrade());
     } else if (stopping_) {
@@ -184,35 +217,31 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
     if (starting_) co_return fail(Errc::closed, "the gateway is still starting");
     const LoadedConfig fresh = load_config(loaded_.path);
     if (!fresh.config) co_return fail(Errc::invalid_argument, all_problems(fresh));
+    std::string out;
+    for (const auto& sentence : network_.contradictions(*fresh.config, session_of(arguments)))
+      out += "warning: " + sentence + "\n";
     auto text = co_await network_.plan(*fresh.config);
     if (!text) co_return std::unexpected(std::move(text.error()));
-    co_return boost::json::value(*text);
+    co_return boost::json::value(out + *text);
+  }
+  if (name == "confirm") {
+    auto kept = confirm();
+    if (!kept) co_return std::unexpected(std::move(kept.error()));
+    co_return boost::json::value(*kept);
   }
   if (name == "drain") {
     tasks_.spawn("shutdown", shut_down("asked to drain"));
     co_return "draining: no new connections; this process ends when the last one has";
   }
   if (name == "reload") {
-    auto done = co_await reload(false);
+    auto done = co_await reload(Cause::command, session_of(arguments));
     if (!done) co_return std::unexpected(std::move(done.error()));
-    const auto* cut = arguments.if_bool();
-    co_return boost::json::value(*done + co_await forbidden_now(cut != nullptr && *cut));
+    co_return boost::json::value(*done + co_await forbidden_now(flag(arguments, "cut")));
   }
   co_return fail(
       Errc::invalid_argument,
-      fmt::format("unknown command \"{}\"; there are status, plan, reload, drain, down", name));
-}
-
-// One change of the configuration or the kernel at a time; a start under way is waited for, so that
-// no SIGHUP is lost, and so is a reload that nobody asked for. On success the caller resets
-// changing_.
-awaitable<Result<void>> Netd::begin_change() {
-  while ((starting_ || following_) && !stopping_)
-    co_await sleep_for(look_again);
-  if (changing_ || stopping_)
-    co_return fail(Errc::already_exists, "another change, or the end, is under way");
-  changing_ = true;
-  co_return Result<void>();
+      fmt::format("unknown command \"{}\"; there are status, plan, reload, confirm, drain, down",
+                  name));
 }
 
 awaitable<Result<boost::json::value>> Netd::down() {
@@ -252,66 +281,11 @@ awaitable<std::string> Netd::forbidden_now(bool cut) {
   co_return out;
 }
 
-awaitable<Result<std::string>> Netd::reload(bool unasked) {
-  if (auto begun = co_await begin_change(); !begun)
-    co_return std::unexpected(std::move(begun.error()));
-  following_ = unasked;
-  manager_.reloading();
-  files_.forget_all();
-  files_.watch({loaded_.path});
-  LoadedConfig fresh = load_config(loaded_.path);
-  if (fresh.config) files_.watch(secret_files(*fresh.config));
-  Result<void> done = {};
-  if (!fresh.config) done = fail(Errc::invalid_argument, all_problems(fresh));
-  if (done) done = check_reloadable(*loaded_.config, *fresh.config, privileged_);
-  if (done) done = listeners_.open(wanted_listeners(*fresh.config, cores_));
-  WorkerConfiguration for_worker;
-  if (done) {
-    auto made = worker_configuration(fresh, generation_ + 1);
-    if (made)
-      for_worker = std::move(*made);
-    else
-      done = std::unexpected(std::move(made.error()));
-  }
-  if (done) done = co_await worker_.check(for_worker);
-  if (done) done = co_await network_.reconfigure(*fresh.config);
-  changing_ = false;
-  following_ = false;
-  if (!done) {
-    listeners_.retain(wanted_listeners(*loaded_.config, cores_));
-    files_.watch(secret_files(*loaded_.config));
-    configuration_error_ = done.error().what;
-    log::error("gateway", "reload refused; what runs goes on", {{"error", configuration_error_}});
-    journal_.add("gateway", "a reload was refused; the former configuration stays in force");
-    manager_.ready(admin::diagnose(snapshot()));
-    co_return std::unexpected(std::move(done.error()).context("refused, what runs goes on"));
-  }
-  configuration_error_.clear();
-  loaded_ = std::move(fresh);
-  ++generation_;
-  configure_log(loaded_.config->log, "netd");
-  for_worker.message.local_addresses = network_.local_addresses();  // tunnels may have brought some
-  worker_.reconfigure(std::move(for_worker));
-  drop_listeners();
-  worker_.send_exits(network_.exits());
-  worker_.request_names(network_.endpoint_names());
-  store_listeners();
-  journal_.add("gateway", fmt::format("configuration {} is in force", generation_));
-  co_return fmt::format("configuration {} is in force", generation_);
-}
-
-awaitable<void> Netd::reload_unasked(std::string cause) {
-  log::info("gateway", "reading the configuration again", {{"cause", cause}});
-  auto done = co_await reload(true);
-  if (!done && done.error().code == Errc::already_exists)
-    log::warn("gateway", cause + " not followed", {{"why", done.error().what}});
-  if (!done) co_return;
-  if (const std::string forbidden = co_await forbidden_now(false); !forbidden.empty())
-    log::warn("gateway", "the new configuration forbids open tunnels", {{"which", forbidden}});
-}
-
 // What the next life would fail at: better found while this one can go on.
 Result<void> Netd::prepare_upgrade() {
+  if (former_)
+    return fail(Errc::invalid_argument,
+                "a change waits for its confirmation; `oceanid confirm` it, or let it go back");
   if (::access(program_.c_str(), X_OK) != 0) return fail_errno("execute " + program_);
   const LoadedConfig fresh = load_config(loaded_.path);
   if (!fresh.config) return fail(Errc::invalid_argument, all_problems(fresh));
@@ -400,6 +374,8 @@ ipc::GatewaySnapshot Netd::snapshot() {
   out.started = started_;
   out.generation = generation_;
   out.configuration_error = configuration_error_;
+  if (former_) out.confirm_within_seconds = seconds_left();
+  out.rollbacks = rollbacks_;
   out.worker_ready = worker_.ready();
   out.worker_restarts = worker_.restarts();
   network_.describe(out);

@@ -11,6 +11,7 @@
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/load.hpp"
+#include "gateway/process/config_memory.hpp"
 #include "gateway/process/control.hpp"
 #include "gateway/process/journal.hpp"
 #include "gateway/process/listeners.hpp"
@@ -19,6 +20,8 @@
 #include "gateway/process/watched_files.hpp"
 #include "gateway/process/worker_supervisor.hpp"
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include <boost/asio/signal_set.hpp>
@@ -28,8 +31,8 @@ namespace oceanid::process {
 class Netd {
  public:
   // `program`: the path of the binary that SIGUSR2 executes.
-  Netd(asio::io_context& io, LoadedConfig loaded, UniqueFd launcher, ListenerSet listeners,
-       bool privileged, std::string program);
+  Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueFd launcher,
+       ListenerSet listeners, bool privileged, std::string program);
 
   void start();
   int exit_code() const { return exit_code_; }
@@ -45,9 +48,23 @@ class Netd {
   awaitable<Result<boost::json::value>> ask_worker(std::string name, boost::json::value arguments);
   awaitable<Result<boost::json::value>> command(std::string name, boost::json::value arguments);
   awaitable<std::string> forbidden_now(bool cut);
-  awaitable<Result<std::string>> reload(bool unasked);
-  awaitable<void> reload_unasked(std::string cause);
+  enum class Cause { command, signal, file };  // of a reload
+  awaitable<Result<std::string>> reload(
+      Cause cause, std::optional<routing::ControlConnection> operator_session = std::nullopt);
+  awaitable<void> reload_unasked(Cause cause);
   awaitable<Result<void>> begin_change();
+  awaitable<Result<void>> take_into_use(LoadedConfig fresh,
+                                        std::optional<routing::ControlConnection> operator_session);
+  void in_force(LoadedConfig fresh, std::optional<WorkerConfiguration> for_worker);
+  // The probation of a change (routing.confirm): netd_probation.cpp.
+  std::chrono::milliseconds probation_of(const Config& next) const;
+  void expect(const std::string& text);
+  std::string begin_probation(LoadedConfig before, std::chrono::milliseconds patience);
+  bool probation_is_over() const;
+  double seconds_left() const;
+  void keep_as_good();
+  Result<std::string> confirm();
+  awaitable<void> roll_back();
   Result<void> prepare_upgrade();
   awaitable<void> upgrade();
   awaitable<void> shut_down(std::string why);
@@ -62,6 +79,8 @@ class Netd {
 
   asio::io_context& io_;
   LoadedConfig loaded_;
+  ConfigMemory memory_;
+  std::string configuration_error_;  // why the file is not what is in force
   ListenerSet listeners_;
   bool privileged_;
   std::string program_;
@@ -76,7 +95,11 @@ class Netd {
   ipc::Counters counters_;
   std::string connector_id_;
   std::string started_;
-  std::string configuration_error_;
+  std::optional<LoadedConfig> start_from_;  // of a start that is to be on probation
+  std::optional<LoadedConfig> former_;      // while a change is on probation: what it goes back to
+  std::chrono::steady_clock::time_point confirm_by_;
+  std::string gone_back_;  // what became of the last change that was not confirmed
+  std::uint64_t rollbacks_ = 0;
   std::uint64_t generation_ = 1;
   std::uint32_t cores_;
   bool served_ = false;     // a worker has taken a configuration

@@ -4,7 +4,6 @@
 #include "gateway/process/privilege.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
-#include "routing/core/plan.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -64,6 +63,7 @@ awaitable<Result<void>> Network::start() {
   auto kernel = routing::LinuxKernel::open(io_.get_executor());
   if (!kernel) co_return std::unexpected(std::move(kernel.error()));
   kernel_ = std::move(*kernel);
+  if (auto fits = admits(config_, own_session()); !fits) co_return fits;
   reconciler_ =
       std::make_unique<routing::Reconciler>(io_.get_executor(), *kernel_, config_.state_dir);
   auto watcher = routing::FactsWatcher::start(
@@ -243,7 +243,7 @@ void Network::keep_guard() {
   const routing::NetworkState guard = routing::guard_plan(now);
   if (kept_guard_ == guard) return;
   // Without a line at the moment there is nothing to close; the next boot may have one again.
-  if (now.uplinks.empty() && reconciler_->load_last_good()) return;
+  if ((now.uplinks.empty() || guard_held_) && reconciler_->load_last_good()) return;
   if (auto saved = reconciler_->save_last_good(guard); !saved) {
     if (!std::exchange(guard_unkept_, true))
       log::warn("routing", "the closed state could not be kept for `oceanid guard`",
@@ -340,11 +340,7 @@ std::vector<IpAddress> Network::local_addresses() const {
 
 awaitable<Result<std::string>> Network::plan(Config config) {
   if (!reconciler_) co_return std::string("nothing to change\n");
-  const bool same = tunnels_ && tunnels_equal(config_, config);
-  const auto tunnels = same ? tunnels_->status() : planned_tunnels(config);
-  const auto endpoints = tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>();
-  auto desired = routing::plan(routing_inputs(config, facts_, tunnels, endpoints, exits_));
-  co_return co_await reconciler_->plan(std::move(desired));
+  co_return co_await reconciler_->plan(routing::plan(inputs_of(config)));
 }
 
 awaitable<Result<std::string>> Network::down() {

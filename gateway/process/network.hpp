@@ -12,6 +12,7 @@
 #include "gateway/process/routed_flows.hpp"
 #include "proxy/core/explanation.hpp"
 #include "routing/core/conntrack_figures.hpp"
+#include "routing/core/plan.hpp"
 #include "routing/edge/facts_watcher.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
@@ -20,6 +21,7 @@
 #include "tunnel/edge/manager.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -45,6 +47,8 @@ class Network {
   bool keeps_trying() const { return tasks_.size() > 0; }
   // Switches to another configuration; an error leaves the former one in force.
   awaitable<Result<void>> reconfigure(const Config& config);
+  // While true, what is kept for `oceanid guard` stays as it is (unless there is nothing yet).
+  void keep_guard_as_it_is(bool held) { guard_held_ = held; }
   void resolved(const std::string& name, const std::vector<IpAddress>& addresses);
   std::vector<std::string> endpoint_names() const;
 
@@ -54,6 +58,13 @@ class Network {
   std::string routed(const std::string& from, const std::vector<proxy::ExplainedAddress>& to,
                      std::uint16_t port) const;
   std::vector<IpAddress> local_addresses() const;
+
+  // Whether the configuration fits this host and leaves the operator's session alone; an error says
+  // what does not, as far as that is not true of the one in force already.
+  Result<void> admits(const Config& config,
+                      const std::optional<routing::ControlConnection>& operator_session);
+  std::vector<std::string> contradictions(
+      const Config& config, const std::optional<routing::ControlConnection>& operator_session);
 
   // What the change to `config` would do to the kernel, as text; changes nothing.
   awaitable<Result<std::string>> plan(Config config);
@@ -83,6 +94,7 @@ class Network {
   awaitable<void> close_without_plan();
   void use(const Config& config);
   routing::Inputs inputs() const;
+  routing::Inputs inputs_of(const Config& config) const;
   ExitState state_of(const ExitSettings& exit) const;
 
   asio::io_context& io_;
@@ -101,7 +113,9 @@ class Network {
   std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;
   std::map<std::string, std::chrono::steady_clock::time_point> resolved_at_;  // by name
   ipc::RoutingView routing_view_;
+  std::map<std::string, std::uint64_t> leaks_seen_;  // by counter, as last read
   std::optional<routing::NetworkState> kept_guard_;
+  bool guard_held_ = false;
   bool guard_unkept_ = false;  // and said so
   routing::ConntrackWatch conntrack_watch_;
   std::vector<IpAddress> snat_missing_;  // from this node; and said so

@@ -32,15 +32,14 @@ std::string Network::routed(const std::string& from, const std::vector<proxy::Ex
 void Network::describe(ipc::GatewaySnapshot& out) {
   if (kernel_ && routing_view_.enabled) {
     // Both are the kill switch at work: what would have left around the exit, and what would have
-    // left an exit untranslated. A table that is gone for the moment leaves the last known number.
-    std::uint64_t blocked = 0;
-    bool known = false;
+    // left an exit untranslated. A new ruleset counts from zero, the sum goes on; a table that is
+    // gone for the moment counts nothing.
     for (const auto* name : {"leak_blocked", "lastline_blocked"})
       if (const auto packets = kernel_->counter_packets(name)) {
-        blocked += *packets;
-        known = true;
+        std::uint64_t& seen = leaks_seen_[name];
+        routing_view_.leaks_blocked += *packets >= seen ? *packets - seen : *packets;
+        seen = *packets;
       }
-    if (known) routing_view_.leaks_blocked = blocked;
   }
   if (flows_) flows_->describe(routing_view_);
   out.routing = routing_view_;

@@ -50,12 +50,7 @@ Result<std::unique_ptr<Here>> open_here(const std::string& state_dir) {
 Result<routing::Inputs> inputs_here(const Config& config, Here& here) {
   auto facts = here.kernel->facts();
   if (!facts) return std::unexpected(std::move(facts.error()));
-  std::vector<SocketAddress> endpoints;
-  if (config.tunnel)
-    for (const auto& peer : config.tunnel->peers)
-      if (peer.endpoint)
-        if (const auto literal = IpAddress::parse(peer.endpoint->host))
-          endpoints.push_back({*literal, peer.endpoint->port});
+  const std::vector<SocketAddress> endpoints = literal_endpoints(config);
   // As if the first exit were proven: that is what the operator wants to see.
   ExitTable exits;
   for (const auto& exit : config.exits) {
@@ -82,7 +77,7 @@ Result<std::string> plan_offline(const Config& config) {
   auto inputs = inputs_here(config, **here);
   if (!inputs) return std::unexpected(std::move(inputs.error()));
   std::string out;
-  for (const auto& conflict : routing::conflicts(*inputs))
+  for (const auto& conflict : routing::conflicts(*inputs, own_session()))
     out += "warning: " + conflict + "\n";
   auto text = run_alone((*here)->io, (*here)->reconciler->plan(routing::plan(*inputs)));
   if (!text) return std::unexpected(std::move(text.error()));

@@ -1,6 +1,7 @@
 #include "gateway/process/routing_inputs.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace oceanid::process {
 namespace {
@@ -170,6 +171,34 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
     }
   }
   return out;
+}
+
+std::vector<SocketAddress> literal_endpoints(const Config& config) {
+  std::vector<SocketAddress> out;
+  if (!config.tunnel) return out;
+  for (const auto& peer : config.tunnel->peers)
+    if (peer.endpoint)
+      if (const auto literal = IpAddress::parse(peer.endpoint->host))
+        out.push_back({*literal, peer.endpoint->port});
+  return out;
+}
+
+std::optional<routing::ControlConnection> own_session() {
+  const char* text = std::getenv("SSH_CONNECTION");
+  return text == nullptr ? std::nullopt : routing::ControlConnection::parse(text);
+}
+
+bool same_kernel_state(const Config& a, const Config& b) {
+  const auto asked = [](const Config& config) {
+    auto inputs = routing_inputs(config, {}, planned_tunnels(config), {}, {});
+    if (inputs.routing) {  // how changes are made, not what they are
+      inputs.routing->confirm = {};
+      inputs.routing->drain = {};
+    }
+    return inputs;
+  };
+  return a.tunnel == b.tunnel && a.exits == b.exits && underlay_mark(a) == underlay_mark(b) &&
+         asked(a) == asked(b);
 }
 
 }  // namespace oceanid::process

@@ -3,6 +3,7 @@
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/config/load.hpp"
 #include "gateway/process/control.hpp"
+#include "gateway/process/host_check.hpp"
 #include "gateway/process/launcher.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/netd.hpp"
@@ -118,8 +119,11 @@ int run_gateway(const std::string& config_file) {
   for (const auto& problem : loaded.problems)
     fmt::print(stderr, "{}\n", problem.to_string(loaded.file));
   if (!loaded.config) return 2;
-  configure_log(loaded.config->log, "netd");
-  if (const auto& folder = loaded.config->run_dir;
+  ConfigMemory memory(loaded.config->state_dir);
+  StartConfig start = choose_start(std::move(loaded), memory);
+  const Config& config = *start.loaded.config;
+  configure_log(config.log, "netd");
+  if (const auto& folder = config.run_dir;
       folder && gateway_answers(*folder + "/" + std::string(control_socket_name))) {
     // Before any socket is opened: ports are shared (SO_REUSEPORT), and connections that reach a
     // process about to end would be lost.
@@ -133,7 +137,7 @@ int run_gateway(const std::string& config_file) {
 
   // In this order: the launcher, which must not hold a socket; the sockets of a former life and new
   // ones; then the power goes.
-  const auto wanted = wanted_listeners(*loaded.config, core_count(*loaded.config));
+  const auto wanted = wanted_listeners(config, core_count(config));
   ListenerSet listeners;
   for (const auto& name : listeners.adopt_inherited(wanted))
     ServiceManager().forget(name);
@@ -146,16 +150,18 @@ int run_gateway(const std::string& config_file) {
     log::error("gateway", opened.error().what);
     return 1;
   }
-  if (auto kept = give_up_power(*loaded.config); !kept) {
+  if (auto kept = give_up_power(config); !kept) {
     log::error("gateway", kept.error().what);
     return kept.error().code == Errc::permission ? 2 : 1;
   }
+  warn_about_host(config);
   ::prctl(PR_SET_NAME, "oceanid-netd");
   log::write_in_background(log_queue_lines);
 
   const bool privileged = has_capability(CAP_NET_ADMIN) && has_capability(CAP_NET_RAW);
   asio::io_context io(1);
-  Netd netd(io, std::move(loaded), std::move(*launcher), std::move(listeners), privileged, program);
+  Netd netd(io, std::move(start), std::move(memory), std::move(*launcher), std::move(listeners),
+            privileged, program);
   netd.start();
   io.run();
   log::flush(1s);

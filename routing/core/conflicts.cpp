@@ -2,6 +2,7 @@
 
 #include "routing/core/plan.hpp"
 #include "routing/core/scene.hpp"
+#include "routing/core/special_ranges.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -104,18 +105,92 @@ void check_serving(const Inputs& in, std::vector<std::string>& out) {
   }
 }
 
+// The rule for own traffic to the other tunnel ends comes before the kernel's own tables: a peer's
+// address that is also somebody on the link, or this node, would be looked for in the tunnel.
+void check_tunnel_ends(const Inputs& in, std::vector<std::string>& out) {
+  for (const IpAddress& own : in.tunnel_addresses)
+    if (std::ranges::find(in.local_addresses, own) != in.local_addresses.end())
+      out.push_back(fmt::format(
+          "tunnel.address: {} is this node's address on another interface too: whatever "
+          "it sends from there, answers to SSH among it, would be held back as a leak; "
+          "choose an address of a range that nothing else uses, such as 10.99.0.0/24",
+          own.to_string()));
+  for (const TunnelLink& link : in.links)
+    for (const TunnelPeer& peer : link.peers)
+      for (const IpAddress& address : peer.addresses) {
+        const auto near = std::ranges::find_if(
+            in.on_link, [&](const Prefix& network) { return network.contains(address); });
+        if (near != in.on_link.end())
+          out.push_back(fmt::format(
+              "tunnel.peers: {}, the address of {}, lies in {}, which is on a link of this node: "
+              "its "
+              "neighbour there would be looked for in the tunnel; give the tunnels a range of "
+              "their own",
+              address.to_string(), peer.name, near->to_string()));
+      }
+}
+
+void check_interfaces(const Inputs& in, std::vector<std::string>& out) {
+  for (const IfName& name : in.routing->interfaces) {
+    if (name.str().starts_with("oc-"))
+      out.push_back(
+          fmt::format("routing.interfaces: {} is a tunnel; name the pods' bridge", name.str()));
+    if (std::ranges::find(in.uplinks, name) != in.uplinks.end())
+      out.push_back(
+          fmt::format("routing.interfaces: {} is the way to the internet (it has a default route): "
+                      "whatever comes in there for pods and services would be refused; name the "
+                      "pods' bridge, such as cni0",
+                      name.str()));
+  }
+}
+
+// Answers to the operator leave by the node's own rules, not by those for pods.
+void check_control(const Inputs& in, const ControlConnection& control,
+                   std::vector<std::string>& out) {
+  const auto own = [&](const IpAddress& address) {
+    return std::ranges::find(in.tunnel_addresses, address) != in.tunnel_addresses.end();
+  };
+  const std::string operator_text = fmt::format("{}, from where you are connected to {} now",
+                                                control.from.to_string(), control.to.to_string());
+  for (const TunnelLink& link : in.links)
+    for (const TunnelPeer& peer : link.peers)
+      if (!own(control.to) &&
+          std::ranges::find(peer.addresses, control.from) != peer.addresses.end())
+        out.push_back(fmt::format(
+            "tunnel.peers: the address of {} is {}: the answers to you would go into the tunnel; "
+            "give the peer an address of the tunnels' own range, or connect through the tunnel",
+            peer.name, operator_text));
+  if (!in.routing) return;
+  for (const Prefix& source : in.routing->sources)
+    if (!is_private(source) && source.contains(control.from))
+      out.push_back(fmt::format("routing.sources: {} contains {}; name this node's own pods only",
+                                source.to_string(), operator_text));
+}
+
 }  // namespace
 
-std::vector<std::string> conflicts(const Inputs& inputs) {
+std::optional<ControlConnection> ControlConnection::parse(std::string_view ssh_connection) {
+  std::vector<std::string_view> words;
+  while (!ssh_connection.empty()) {
+    const auto end = std::min(ssh_connection.find(' '), ssh_connection.size());
+    if (end > 0) words.push_back(ssh_connection.substr(0, end));
+    ssh_connection.remove_prefix(std::min(end + 1, ssh_connection.size()));
+  }
+  if (words.size() != 4) return std::nullopt;
+  const auto from = IpAddress::parse(words[0]);
+  const auto to = IpAddress::parse(words[2]);
+  if (!from || !to) return std::nullopt;
+  return ControlConnection{*from, *to};
+}
+
+std::vector<std::string> conflicts(const Inputs& inputs,
+                                   const std::optional<ControlConnection>& control) {
   std::vector<std::string> out;
   if (inputs.routing) {
     for (const Prefix& source : inputs.routing->sources)
       check_source(inputs, source, out);
     check_numbers(inputs, out);
-    for (const IfName& name : inputs.routing->interfaces)
-      if (name.str().starts_with("oc-"))
-        out.push_back(
-            fmt::format("routing.interfaces: {} is a tunnel; name the pods' bridge", name.str()));
+    check_interfaces(inputs, out);
   }
   if (inputs.serve_exit) {
     check_serving(inputs, out);
@@ -126,6 +201,8 @@ std::vector<std::string> conflicts(const Inputs& inputs) {
                       inputs.serve_exit->uplink.str()));
   }
   check_networks(inputs, out);
+  check_tunnel_ends(inputs, out);
+  if (control) check_control(inputs, *control, out);
   // Two links may name the same contradiction twice (a peer that dials us and that we dial).
   std::ranges::sort(out);
   const auto rest = std::ranges::unique(out);

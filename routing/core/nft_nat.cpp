@@ -153,7 +153,7 @@ void NftParts::last_line() {
   const bool guarded = scene.steering && scene.kill_switch && !scene.uplinks.empty();
   if (!scene.in.serve_exit && !guarded && scene.exit_interfaces.empty()) return;
   out.begin("last_line", "filter hook postrouting priority srcnat + 1");
-  constexpr std::string_view drop = "counter name lastline_blocked drop";
+  constexpr std::string_view refuse = "goto refuse_untranslated";
   if (scene.selecting) {
     // What goes direct has its address from the CNI, but for pods whose own is a public one.
     Prefixes open;
@@ -165,18 +165,23 @@ void NftParts::last_line() {
   }
   if (scene.in.serve_exit)
     out.each(fmt::format("oifname \"{}\"", scene.in.serve_exit->uplink.str()),
-             out.in("saddr", "clients"), drop);
+             out.in("saddr", "clients"), refuse);
   if (!scene.exit_interfaces.empty())
-    out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), drop);
+    out.each("oifname " + names(scene.exit_interfaces), out.in("saddr", "sources"), refuse);
   const std::vector<std::string> near = out.in("daddr", "near");
   if (guarded)
     out.each("oifname " + names(scene.uplinks), out.in("saddr", "sources"),
-             near.empty() ? drop : "goto untranslated");
+             near.empty() ? refuse : "goto untranslated");
   out.end();
-  if (!guarded || near.empty()) return;
-  out.begin("untranslated");
-  out.each("", near, "return");
-  out.line(drop);
+  if (guarded && !near.empty()) {
+    out.begin("untranslated");
+    out.each("", near, "return");
+    out.line(refuse);
+    out.end();
+  }
+  out.begin("refuse_untranslated");
+  failsafes_last();
+  out.line("counter name lastline_blocked drop");
   out.end();
 }
 

@@ -111,6 +111,7 @@ void NftParts::input() {
   const bool guards = scene.in.routing && !scene.in.guarded_ports.empty();
   if (scene.tunnels.empty() && !guards) return;
   out.begin("ingress", "filter hook input priority filter - 5");
+  failsafes_in();
   if (!scene.tunnels.empty()) {
     out.line("iifname \"oc-*\" ct state invalid counter name ingress_refused drop");
     out.line("iifname \"oc-*\" ct state new jump tunnel_ingress");
@@ -187,6 +188,7 @@ void NftParts::output() {
   if (scene.in.tunnel_addresses.empty() && !pods) return;
   out.begin("own_traffic", "filter hook output priority filter - 5");
   out.line("oifname { \"lo\", \"oc-*\" } return");
+  failsafes_out();
   out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");
   if (pods) {
     out.line("oifname " + names(scene.pods) + " return");

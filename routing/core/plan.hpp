@@ -11,7 +11,9 @@
 
 #include "routing/core/model.hpp"
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace oceanid::routing {
@@ -22,8 +24,19 @@ NetworkState plan(const Inputs& inputs);
 // refused but what bypasses the exits.
 NetworkState guard_plan(const Inputs& inputs);
 
-// Contradictions between the configuration and the host, one sentence each with its remedy.
-std::vector<std::string> conflicts(const Inputs& inputs);
+// The connection by which the operator asks for a change: it must survive the change.
+struct ControlConnection {
+  IpAddress from;  // the operator
+  IpAddress to;    // this node, as the operator reaches it
+  // Of the variable SSH_CONNECTION, "CLIENT PORT SERVER PORT" (sshd(8)). None: it is no such thing.
+  static std::optional<ControlConnection> parse(std::string_view ssh_connection);
+  bool operator==(const ControlConnection&) const = default;
+};
+
+// Contradictions between the configuration and the host, one sentence each with its remedy. Each of
+// them would take traffic of this node, or of its operator, into a tunnel or to nowhere.
+std::vector<std::string> conflicts(const Inputs& inputs,
+                                   const std::optional<ControlConnection>& control = std::nullopt);
 
 // Printable and in a stable order: what `plan --json`'s reader and the golden tests see.
 std::string to_text(const NetworkState& state);

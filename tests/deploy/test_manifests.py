@@ -293,3 +293,33 @@ def test_client_namespace_leaves_by_the_gateway_only(render):
     assert all(rule.get("to") and rule.get("ports") for rule in policy["egress"])  # an empty one means "all"
     blocks = [t["ipBlock"]["cidr"] for rule in policy["egress"] for t in rule["to"] if "ipBlock" in t]
     assert "0.0.0.0/0" not in blocks and "::/0" not in blocks
+
+
+def test_startup_taint_holds_waits_and_releases(render, base):
+    objects = render("startup-taint")
+    workload = objects[("DaemonSet", "oceanid-taint")]
+    pod = pod_of(workload)
+    assert {"operator": "Exists"} in pod["tolerations"] and {"operator": "Exists"} in pod_of(base[("DaemonSet", "oceanid")])["tolerations"]
+    hold, wait, release = pod["initContainers"]
+    taint = "egress.oceanid/not-ready"
+    assert hold["args"] == ["taint", "node", "$(NODE_NAME)", f"{taint}=:NoSchedule", "--overwrite"]
+    assert release["args"] == ["taint", "node", "$(NODE_NAME)", f"{taint}:NoSchedule-"]
+    labels = base[("DaemonSet", "oceanid")]["spec"]["template"]["metadata"]["labels"]
+    selector = wait["args"][wait["args"].index("-l") + 1].split("=", 1)
+    assert labels[selector[0]] == selector[1]
+    assert "spec.nodeName=$(NODE_NAME)" in wait["args"] and "--for=condition=Ready" in wait["args"]
+    for container in pod["initContainers"] + pod["containers"]:
+        security = container["securityContext"]
+        assert security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
+        assert security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False
+    assert workload["metadata"]["namespace"] == base[("Namespace", "egress-system")]["metadata"]["name"]
+
+
+def test_startup_taint_may_do_no_more(render):
+    objects = render("startup-taint")
+    assert objects[("ClusterRole", "oceanid-taint")]["rules"] == [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}]
+    assert objects[("Role", "oceanid-taint")]["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+    for kind in ("RoleBinding", "ClusterRoleBinding"):
+        assert [s["name"] for s in objects[(kind, "oceanid-taint")]["subjects"]] == ["oceanid-taint"]

@@ -114,3 +114,16 @@ def test_account_and_protocol_name(folder):
     numbers = [line.split() for line in (folder / "rt_protos.d/oceanid.conf").read_text().splitlines()
                if line and not line.startswith("#")]
     assert numbers == [["131", "oceanid"]]
+
+
+def test_networkd_leaves_our_routes_alone(folder):
+    settings = Unit(folder / "networkd.conf.d/oceanid.conf")
+    assert settings == {f"Network.{key}": ["no"] for key in (
+        "ManageForeignRoutes", "ManageForeignRoutingPolicyRules", "ManageForeignNextHops")}
+
+
+def test_route_protocol_has_its_name(root, folder):
+    number, name = (folder / "rt_protos.d/oceanid.conf").read_text(encoding="utf-8").splitlines()[-1].split()
+    assert name == "oceanid"
+    assert f"route_protocol =\n    {number};" in (root / "routing/core/model.hpp").read_text(encoding="utf-8")
+    assert "rt_protos.d/oceanid.conf" in (root / "deploy/docker/Dockerfile").read_text(encoding="utf-8")

@@ -62,5 +62,50 @@ TEST(PlanConflicts, NumbersThatAreTaken) {
   EXPECT_THAT(conflicts(in), Contains(HasSubstr("no four adjacent bits")));
 }
 
+TEST(PlanConflicts, ATunnelAddressThatTheNodeHasElsewhere) {
+  Inputs in = examples::styx();
+  in.tunnel_addresses = {examples::address("198.51.100.30")};
+  EXPECT_THAT(conflicts(in), Contains(HasSubstr("tunnel.address: 198.51.100.30 is this node's")));
+}
+
+TEST(PlanConflicts, APeersAddressOnALinkOfTheNode) {
+  Inputs in = examples::styx();
+  in.links[0].peers[0].addresses = {examples::address("198.51.100.17")};  // the node's next hop
+  EXPECT_THAT(conflicts(in), Contains(HasSubstr("198.51.100.17, the address of tethys, lies in "
+                                                "198.51.100.16/28")));
+}
+
+TEST(PlanConflicts, TheUplinkAsThePodsInterface) {
+  Inputs in = examples::styx();
+  in.routing->interfaces = {examples::name("eth0")};
+  EXPECT_THAT(conflicts(in),
+              Contains(HasSubstr("routing.interfaces: eth0 is the way to the internet")));
+}
+
+TEST(PlanConflicts, TheOperatorsSession) {
+  const auto session = ControlConnection::parse("192.0.2.77 50122 198.51.100.30 22");
+  ASSERT_TRUE(session);
+  Inputs in = examples::styx();
+  EXPECT_THAT(conflicts(in, session), testing::IsEmpty());
+  in.links[0].peers[0].addresses = {examples::address("192.0.2.77")};
+  EXPECT_THAT(conflicts(in, session),
+              Contains(HasSubstr("the address of tethys is 192.0.2.77, from where "
+                                 "you are connected to 198.51.100.30 now")));
+  // Who comes by the tunnel is answered by the tunnel.
+  const auto inside = ControlConnection::parse("192.0.2.77 50122 10.99.0.3 22");
+  EXPECT_THAT(conflicts(in, inside), testing::IsEmpty());
+  in = examples::styx();
+  in.routing->sources = {prefix("192.0.2.0/24")};
+  EXPECT_THAT(conflicts(in, session),
+              Contains(HasSubstr("routing.sources: 192.0.2.0/24 contains 192.0.2.77")));
+}
+
+TEST(PlanConflicts, NoSessionIsRecognisedInNonsense) {
+  for (const char* text :
+       {"", " ", "1.2.3.4", "1.2.3.4 1 5.6.7.8", "a 1 b 2", "1.2.3.4 1 5.6.7.8 22 9"})
+    EXPECT_FALSE(ControlConnection::parse(text)) << text;
+  EXPECT_TRUE(ControlConnection::parse("2001:db8::7 1 2001:db8::1 22"));
+}
+
 }  // namespace
 }  // namespace oceanid::routing

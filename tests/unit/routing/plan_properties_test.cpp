@@ -325,5 +325,58 @@ TEST(PlanProperties, APortOnOneAddressIsGuardedThereOnly) {
   EXPECT_EQ(guarding(in, "5432").size(), 3U);
 }
 
+// The lines of a chain, without its head.
+std::vector<std::string> chain_of(const std::string& nft, const std::string& chain) {
+  std::vector<std::string> out;
+  std::istringstream lines(nft);
+  bool inside = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "  chain " + chain + " {") {
+      inside = true;
+    } else if (inside && line == "  }") {
+      break;
+    } else if (inside && line.find(" hook ") == std::string::npos) {
+      out.push_back(line.substr(line.find_first_not_of(' ')));
+    }
+  }
+  return out;
+}
+
+// No configuration cuts off SSH, the API server, the kubelet, etcd: whatever ports are guarded.
+TEST(PlanProperties, TheOperatorsWayInComesFirst) {
+  auto all = variations();
+  for (auto& [what, in] : variations()) {
+    for (const std::uint16_t port : {std::uint16_t{22}, std::uint16_t{6443}, std::uint16_t{10250}})
+      in.guarded_ports.push_back({port, {}, std::nullopt});
+    all.emplace_back(what + "/hostile", in);
+  }
+  const std::string ports = "{ 22, 2379-2380, 6443, 10250 }";
+  std::size_t seen = 0;
+  for (const auto& [what, in] : all) {
+    const std::string nft = plan(in).nft;
+    if (const auto ingress = chain_of(nft, "ingress"); !ingress.empty()) {
+      ++seen;
+      EXPECT_EQ(ingress.front(), "iifname != \"oc-*\" tcp dport " + ports + " return") << what;
+      EXPECT_TRUE(ingress[1].starts_with("icmpv6 type {") && ingress[1].ends_with("return"))
+          << what;
+      EXPECT_EQ(ingress[2], "udp sport . udp dport { 67 . 68, 547 . 546 } return") << what;
+    }
+    if (const auto output = chain_of(nft, "own_traffic"); !output.empty()) {
+      ++seen;
+      EXPECT_EQ(output.front(), "oifname { \"lo\", \"oc-*\" } return") << what;
+      EXPECT_EQ(output[1], "ct direction reply tcp sport " + ports + " return") << what;
+    }
+    if (const auto last = chain_of(nft, "last_line"); !last.empty()) {
+      ++seen;
+      for (const std::string& line : last)
+        EXPECT_EQ(line.find("drop"), std::string::npos) << what;
+      const auto refusal = chain_of(nft, "refuse_untranslated");
+      ASSERT_EQ(refusal.size(), 2U) << what;
+      EXPECT_TRUE(refusal.front().starts_with("ct direction reply tcp sport " + ports)) << what;
+    }
+  }
+  EXPECT_GT(seen, 100U);
+}
+
 }  // namespace
 }  // namespace oceanid::routing

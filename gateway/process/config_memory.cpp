@@ -1,0 +1,84 @@
+#include "gateway/process/config_memory.hpp"
+
+#include "gateway/base/runtime/state_file.hpp"
+#include "gateway/process/routing_inputs.hpp"
+#include "gateway/process/state_files.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <unistd.h>
+
+namespace oceanid::process {
+namespace {
+
+constexpr const char* last_good_file = "last_good.yaml";
+constexpr const char* unconfirmed_file = "unconfirmed.yaml";
+
+std::string read_or_empty(const std::string& path) {
+  return read_small_file(path, max_config_bytes).value_or(std::string());
+}
+
+std::chrono::milliseconds wish(const Config& config) {
+  return config.routing ? config.routing->confirm : std::chrono::milliseconds(0);
+}
+
+}  // namespace
+
+ConfigMemory::ConfigMemory(std::string state_dir) : state_dir_(std::move(state_dir)) {
+  last_good_ = read_or_empty(path(last_good_file));
+  unconfirmed_ = read_or_empty(path(unconfirmed_file));
+}
+
+std::string ConfigMemory::path(const char* name) const {
+  return state_dir_ + "/" + name;
+}
+
+Result<void> ConfigMemory::accept(const std::string& text) {
+  if (text.empty()) return {};  // the embedded default is never changed
+  if (text != last_good_) {
+    last_good_ = text;
+    auto written = ensure_folder(state_dir_, 0700);
+    if (written) written = write_file_atomically(path(last_good_file), text, 0600);
+    if (!written) return written;
+  }
+  return set_unconfirmed({});
+}
+
+Result<void> ConfigMemory::set_unconfirmed(const std::string& text) {
+  if (text == unconfirmed_) return {};
+  unconfirmed_ = text;
+  if (!text.empty()) {
+    auto made = ensure_folder(state_dir_, 0700);
+    return made ? write_file_atomically(path(unconfirmed_file), text, 0600) : made;
+  }
+  const std::string file = path(unconfirmed_file);
+  if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fail_errno("remove " + file);
+  return {};
+}
+
+std::chrono::milliseconds probation_time(const Config& former, const Config& next) {
+  return std::max(wish(former), wish(next));
+}
+
+StartConfig choose_start(LoadedConfig file, const ConfigMemory& memory) {
+  StartConfig out;
+  out.loaded = std::move(file);
+  if (memory.last_good().empty() || out.loaded.text == memory.last_good()) return out;
+  LoadedConfig former = load_config_text(out.loaded.path, memory.last_good());
+  if (!former.config) return out;  // another version wrote it: nothing to go back to
+  if (out.loaded.text == memory.unconfirmed()) {
+    out.passed_over =
+        "the file holds a change that was never confirmed; what was in force before it is in "
+        "force again. Change the file, or try it again with `oceanid reload`";
+    out.loaded = std::move(former);
+    return out;
+  }
+  if (probation_time(*former.config, *out.loaded.config).count() > 0 &&
+      !same_kernel_state(*former.config, *out.loaded.config))
+    out.former = std::move(former);
+  return out;
+}
+
+}  // namespace oceanid::process
