@@ -54,9 +54,7 @@ void describe(Visitor& v, routing::ServeExitSettings& s) {
           s.clients, List{prefix});
   v.field({"allow", "special-purpose or on-link ranges that clients may reach through us"}, s.allow,
           List{prefix});
-  v.field({"accounting",
-           "bytes, flows and destinations of every client (switches on the kernel's "
-           "counting for each connection)"},
+  v.field({"accounting", "the kernel counts every connection's bytes (nf_conntrack_acct)"},
           s.accounting, boolean);
 }
 
