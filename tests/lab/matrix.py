@@ -28,6 +28,10 @@ NOTHING = re.compile(r"(?!)")
 # device; a rule against it would be met by the reverse look-up (rp_filter) of every answer that comes by a tunnel, too.
 UNTURNED = re.compile(r" 10\.42\.\d+\.\d+ > 10\.43\.| 10\.99\.0\.\d+ > \S+ 6$")
 
+# The gateway's own answers, by a service's address, to a pod whose bridge is gone: they follow the node's default route.
+# They are the node's, and a pod's address is their destination.
+UNANSWERABLE = re.compile(r" 10\.43\.0\.128 > 10\.42\.\d+\.\d+ 6$")
+
 
 class Worker:
     """A helper program that answers `report` with a line of JSON."""
