@@ -52,8 +52,11 @@ TEST(EdgeProxyProtocol, TheHeadersAddressIsTheClients) {
 TEST(EdgeProxyProtocol, UntrustedSendersAreRefused) {
   Gateway gateway(only_documentation_clients, {}, behind_balancer());
   Peer client = gateway.client("127.0.0.2");
-  client.send_all("PROXY TCP4 192.0.2.1 203.0.113.5 54321 443\r\n");
-  expect_reset(client);
+  // The reset may come before our first byte; then sending meets it, and reading finds an end.
+  if (client.send_all("PROXY TCP4 192.0.2.1 203.0.113.5 54321 443\r\n"))
+    expect_reset(client);
+  else
+    EXPECT_EQ(client.last_error(), ECONNRESET);
   EXPECT_TRUE(gateway.eventually(
       [](const auto& s) { return s.requests.contains({"client_not_allowed", "default"}); }));
 }
