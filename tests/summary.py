@@ -21,7 +21,10 @@ def cases(path):
             yield name, "failed", (failure.get("message") or "") if failure is not None else ""
         elif skipped is not None or case.get("status") in ("notrun", "disabled"):
             reason = (skipped.get("message") or skipped.text or "") if skipped is not None else ""
-            yield name, "skipped", reason or (case.findtext("system-out") or "").strip()[-300:]
+            said = (case.findtext("system-out") or "").strip()
+            if reason.startswith("SKIP_") or not reason:  # CTest says how it knew; the test said why
+                reason = said.partition(": Skipped\n")[2].partition("\n[")[0] or said[-300:] or reason
+            yield name, "skipped", reason
         else:
             yield name, "passed", ""
 

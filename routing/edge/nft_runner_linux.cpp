@@ -1,4 +1,5 @@
 #include "gateway/base/runtime/unique_fd.hpp"
+#include "routing/edge/memory_file.hpp"
 #include "routing/edge/nft_runner.hpp"
 
 #include <array>
@@ -13,7 +14,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,19 +22,6 @@ namespace oceanid::routing {
 namespace {
 
 constexpr std::size_t most_words = 4096;  // of nft's complaint that we repeat
-
-// The text goes in and the complaint comes out through memory files: no pipe can fill up and block.
-Result<UniqueFd> memory_file(const char* name, std::string_view contents) {
-  UniqueFd file(::memfd_create(name, MFD_CLOEXEC));
-  if (!file) return fail_errno("memfd_create");
-  while (!contents.empty()) {
-    const auto count = ::write(file.get(), contents.data(), contents.size());
-    if (count < 0) return fail_errno("writing to a memory file");
-    contents.remove_prefix(static_cast<std::size_t>(count));
-  }
-  ::lseek(file.get(), 0, SEEK_SET);
-  return file;
-}
 
 std::string beginning_of(const UniqueFd& file) {
   std::string out(most_words, '\0');
@@ -171,9 +158,9 @@ awaitable<Result<void>> NftRunner::apply(std::string text) {
 
 awaitable<Result<void>> NftRunner::run(std::vector<std::string> arguments,
                                        const std::string& text) {
-  auto input = memory_file("nft-input", text);
+  auto input = memory_file(text);
   if (!input) co_return std::unexpected(std::move(input.error()));
-  auto output = memory_file("nft-output", {});
+  auto output = memory_file({});
   if (!output) co_return std::unexpected(std::move(output.error()));
   auto child = spawn(options_.program, std::move(arguments), input->get(), output->get());
   if (!child) co_return std::unexpected(std::move(child.error()));

@@ -1,13 +1,12 @@
 #include "routing/edge/program_linux.hpp"
 
-#include "gateway/base/runtime/unique_fd.hpp"
+#include "routing/edge/memory_file.hpp"
 
 #include <array>
 #include <cerrno>
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,19 +17,6 @@ std::string path_of(const std::string& program) {
   for (const auto* folder : {"/usr/sbin/", "/sbin/"})
     if (::access((folder + program).c_str(), X_OK) == 0) return folder + program;
   return program;
-}
-
-// Memory files on both ends: neither side can block the other.
-Result<UniqueFd> memory_file(std::string_view contents) {
-  UniqueFd file(::memfd_create("oceanid", MFD_CLOEXEC));
-  if (!file) return fail_errno("memfd_create");
-  while (!contents.empty()) {
-    const auto count = ::write(file.get(), contents.data(), contents.size());
-    if (count < 0) return fail_errno("writing to a memory file");
-    contents.remove_prefix(static_cast<std::size_t>(count));
-  }
-  ::lseek(file.get(), 0, SEEK_SET);
-  return file;
 }
 
 std::string contents_of(const UniqueFd& file) {

@@ -107,7 +107,8 @@ def test_all_ports_towards_one_place(world):
     address takes what comes then, and no packet ever shows another source."""
     limit = int(world.on("tethys", "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
     if limit < 4 * PORTS:
-        pytest.skip(f"nf_conntrack_max is {limit}: it can be raised in the first namespace only")
+        pytest.skip(f"nf_conntrack_max is {limit}, which only the machine's first namespace can raise: "
+                    f"sysctl -w net.netfilter.nf_conntrack_max={4 * PORTS}")
     before = refusals(world)
     for start in range(1024, 65536, 8064):
         send(world, "pod-styx-1", start, start + 8064)

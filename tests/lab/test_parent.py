@@ -135,7 +135,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(program, tmp_path_factory):
     if shutil.which("squid") is None:
-        pytest.skip("squid is not installed")
+        pytest.skip("squid is not installed: deploy/install-packages test")
     folder = tmp_path_factory.mktemp("parent")
     for above in (folder, *list(folder.parents)[:2]):
         os.chmod(above, os.stat(above).st_mode | 0o055)  # Squid's helper runs under an account of its own

@@ -1,0 +1,15 @@
+#pragma once
+// What a child program reads and writes, as files in memory: no pipe can fill up, so that neither
+// side can block the other.
+
+#include "gateway/base/error.hpp"
+#include "gateway/base/runtime/unique_fd.hpp"
+
+#include <string_view>
+
+namespace oceanid::routing {
+
+// Closed on exec, with `contents`, read from its beginning.
+Result<UniqueFd> memory_file(std::string_view contents);
+
+}  // namespace oceanid::routing
