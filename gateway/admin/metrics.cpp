@@ -183,6 +183,13 @@ std::string metrics_text(const View& view) {
   if (view.gateway.confirm_within_seconds) out.value(*view.gateway.confirm_within_seconds);
   out.counter("oceanid_configuration_rollbacks_total", "Changes that went back unconfirmed");
   out.value(number(view.gateway.rollbacks));
+  out.counter("oceanid_routing_drift_total",
+              "Changes of our kernel state by others that were undone, by what and by whom");
+  for (const auto& drift : routing.drift)
+    out.value(number(drift.count), {{"kind", drift.kind}, {"culprit", drift.culprit}});
+  out.gauge("oceanid_routing_drift_repair_seconds",
+            "From the notice of the last foreign change to the end of its repair");
+  if (routing.last_drift_repair_seconds) out.value(*routing.last_drift_repair_seconds);
   out.counter("oceanid_log_lines_lost_total", "Log lines given up because nobody read them");
   out.value(number(view.lost_log_lines));
   out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");

@@ -67,6 +67,8 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   if (const auto& table = snapshot.conntrack)
     fmt::format_to(print, "connections: {} of {} in the kernel's table, {} new ones dropped\n",
                    table->entries, table->limit, table->insert_failed + table->dropped);
+  if (!snapshot.routing.fight.empty())
+    fmt::format_to(print, "routing: {}\n", snapshot.routing.fight);
   if (!snapshot.exits.empty()) {
     fmt::format_to(print, "\n  {:<12} {:<10} {:<6} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
                    "DEVICE", "RTT", "SEEN AS");

@@ -45,6 +45,13 @@ BOOST_DESCRIBE_STRUCT(TunnelView, (),
                       (peer, device, backend, present, endpoint, handshake_age_seconds, rx_bytes,
                        tx_bytes, mtu, answers, rtt_seconds))
 
+struct DriftView {
+  std::string kind;     // "rule" | "route" | "nft" | "link" | "address" | "sysctl"
+  std::string culprit;  // name of the process, "unknown" or "other"
+  std::uint64_t count = 0;
+};
+BOOST_DESCRIBE_STRUCT(DriftView, (), (kind, culprit, count))
+
 struct RoutingView {
   bool enabled = false;
   bool in_force = false;  // the last plan stands in the kernel
@@ -57,10 +64,15 @@ struct RoutingView {
   std::uint64_t flows_reset = 0;    // after a switch, since the start
   std::uint64_t flows_unknown = 0;  // not kept track of for want of room
   std::uint64_t flow_overruns = 0;  // times that the kernel dropped notices of connections
+  bool watched = false;             // changes by others are noticed by events; else by an audit
+  std::vector<DriftView> drift;
+  std::optional<double> last_drift_repair_seconds;  // from the first notice
+  std::string fight;  // who undoes our work again and again; empty: nobody
 };
 BOOST_DESCRIBE_STRUCT(RoutingView, (),
                       (enabled, in_force, error, last_apply_seconds, applies, changes,
-                       leaks_blocked, flows, flows_reset, flows_unknown, flow_overruns))
+                       leaks_blocked, flows, flows_reset, flows_unknown, flow_overruns, watched,
+                       drift, last_drift_repair_seconds, fight))
 
 // The kernel's table of connections, of this network namespace.
 struct ConntrackView {

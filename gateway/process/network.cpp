@@ -16,7 +16,6 @@ namespace oceanid::process {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto audit_interval = 2s;  // a slow beat under the events, should one be lost
 constexpr auto retry_interval = 1s;  // after a failed change of the kernel's state
 constexpr auto resolved_interval = 1s;
 constexpr auto settle = 5ms;  // a burst of events is one change
@@ -66,14 +65,7 @@ awaitable<Result<void>> Network::start() {
   if (auto fits = admits(config_, own_session()); !fits) co_return fits;
   reconciler_ =
       std::make_unique<routing::Reconciler>(io_.get_executor(), *kernel_, config_.state_dir);
-  auto watcher = routing::FactsWatcher::start(
-      io_.get_executor(), [this](const routing::FactsChange&) { on_host_change(); },
-      kernel_->port_id());
-  if (watcher)
-    watcher_ = std::move(*watcher);
-  else
-    log::warn("routing", "changes of links and addresses are noticed only by a slow audit",
-              {{"error", watcher.error().what}});
+  start_watch();
   resume_former_choice();
   // The closed state first: from here on nothing leaves but through a proven exit.
   auto done = co_await converge();
@@ -164,11 +156,6 @@ std::vector<std::string> Network::endpoint_names() const {
   return tunnels_ ? tunnels_->names_to_resolve() : std::vector<std::string>();
 }
 
-void Network::on_host_change() {
-  if (tunnels_) tunnels_->poke();
-  mark_due();
-}
-
 void Network::mark_due() {
   due_ = true;
   wake_.cancel();
@@ -177,14 +164,12 @@ void Network::mark_due() {
 awaitable<void> Network::converge_loop() {
   while (!stopping_) {
     if (!due_) {
-      auto until = std::chrono::steady_clock::now() + audit_interval;
-      if (const auto next = selector_.next_decision()) until = std::min(until, *next);
-      wake_.expires_at(until);
+      wake_.expires_at(next_look());
       auto [ec] = co_await wake_.async_wait(as_result);
       if (!ec) due_ = true;
       continue;
     }
-    co_await sleep_for(settle);
+    if (!repair_is_due()) co_await sleep_for(settle);
     due_ = false;
     if (auto done = co_await converge(); !done) {
       log::error("routing", "the network state could not be brought up; trying again",
@@ -198,6 +183,7 @@ awaitable<void> Network::converge_loop() {
 // An error of the tunnels keeps nothing else from what is right.
 awaitable<Result<void>> Network::converge() {
   auto tunnels = co_await apply_tunnels();
+  if (watch_) watch_->begin_repair();
   auto facts = kernel_->facts();
   if (!facts) co_return std::unexpected(std::move(facts.error()));
   facts_ = std::move(*facts);
@@ -208,10 +194,12 @@ awaitable<Result<void>> Network::converge() {
   routing_view_.enabled =
       config_.routing.has_value() || config_.serve_exit.has_value() || intercepts(config_);
   const routing::NetworkState desired = routing::plan(inputs());
+  if (watch_) watch_->expect(desired, facts_);
   auto applied = co_await reconciler_->apply(desired);
   routing_view_.in_force = applied.has_value();
   routing_view_.error = applied ? std::string() : applied.error().what;
   if (!applied) {
+    if (watch_) watch_->failed();
     if (routing_view_.applies == 0) co_await close_without_plan();
     co_return std::unexpected(std::move(applied.error()));
   }
@@ -225,6 +213,7 @@ awaitable<Result<void>> Network::converge() {
     for (const auto& skipped : applied->skipped)
       log::debug("routing", "skipped: " + skipped);
   }
+  note_drift(applied->drift);
   keep_guard();
   co_return tunnels;
 }
@@ -366,8 +355,8 @@ awaitable<Result<std::string>> Network::down() {
 awaitable<void> Network::stop() {
   stopping_ = true;
   wake_.cancel();
-  if (watcher_) co_await watcher_->stop();
-  watcher_.reset();
+  if (watch_) co_await watch_->stop();
+  watch_.reset();
   co_await tasks_.stop();
   if (flows_) co_await flows_->stop();
   flows_.reset();

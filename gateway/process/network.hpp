@@ -13,7 +13,7 @@
 #include "proxy/core/explanation.hpp"
 #include "routing/core/conntrack_figures.hpp"
 #include "routing/core/plan.hpp"
-#include "routing/edge/facts_watcher.hpp"
+#include "routing/edge/drift_watch.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
 #include "tunnel/core/exit_select.hpp"
@@ -87,7 +87,12 @@ class Network {
   void resume_former_choice();
   IfName device_of(const ExitSettings& exit) const;
   void mark_due();
+  void start_watch();  // network_drift.cpp
   void on_host_change();
+  void note_drift(const std::vector<routing::Drift>& drift);
+  void describe_drift();
+  std::chrono::steady_clock::time_point next_look() const;
+  bool repair_is_due() const;
   void keep_guard();
   std::optional<std::size_t> drain_first(std::optional<std::size_t> chosen, const ExitTable& next);
   awaitable<void> keep_flows(const routing::NetworkState& state);
@@ -102,10 +107,10 @@ class Network {
   Events events_;
   std::unique_ptr<routing::LinuxKernel> kernel_;
   std::unique_ptr<routing::Reconciler> reconciler_;
-  std::unique_ptr<routing::FactsWatcher> watcher_;
   std::unique_ptr<RoutedFlows> flows_;
   std::optional<std::size_t> draining_;  // this exit's connections go on after a planned switch
   bool pin_due_ = false;                 // they are not marked yet; the switch waits for that
+  std::unique_ptr<routing::DriftWatch> watch_;
   std::unique_ptr<tunnel::TunnelManager> tunnels_;
   tunnel::ExitSelector selector_;
   ExitTable exits_;

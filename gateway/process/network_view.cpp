@@ -42,6 +42,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       }
   }
   if (flows_) flows_->describe(routing_view_);
+  describe_drift();
   out.routing = routing_view_;
   watch_connections(out);
   for (const auto& [key, view] : failovers_)

@@ -30,7 +30,8 @@ struct LinkActual {
   bool up = false;
   unsigned mtu = 0;
   std::vector<InterfaceAddress>
-      addresses;  // without link-local ones, which the kernel makes itself
+      addresses;            // without link-local ones, which the kernel makes itself
+  std::uint32_t index = 0;  // another one: the link was made anew
   bool operator==(const LinkActual&) const = default;
 };
 

@@ -1,27 +1,29 @@
-#include "gateway/base/runtime/unique_fd.hpp"
 #include "routing/edge/facts_watcher.hpp"
 
+#include <algorithm>
 #include <array>
-#include <cstring>
+#include <utility>
+#include <variant>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <libmnl/libmnl.h>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include <linux/rtnetlink.h>
-#include <sys/socket.h>
 
 namespace oceanid::routing {
 namespace {
 
 constexpr int receive_buffer =
     1 << 20;  // some thousand notices: a BGP daemon's burst overruns it, that is a resync
-constexpr std::size_t datagram_bytes = 32768;
+constexpr std::size_t most_signs = 256;  // in one call; more only repeat what these say
 
-constexpr std::array groups{RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                            RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
-                            RTNLGRP_IPV6_RULE};
+// A next hop object takes the IPv4 routes that use it along without a notice about them.
+constexpr std::array<int, 10> groups{
+    RTNLGRP_LINK,         RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_ROUTE,   RTNLGRP_IPV4_RULE,    RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,
+    RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
+};
 
-void note(std::uint16_t type, FactsChange& change) {
+void note_host(std::uint16_t type, FactsChange& change) {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
@@ -33,60 +35,48 @@ void note(std::uint16_t type, FactsChange& change) {
       break;
     case RTM_NEWROUTE:
     case RTM_DELROUTE:
+    case RTM_NEWNEXTHOP:
+    case RTM_DELNEXTHOP:
       change.routes = true;
       break;
     case RTM_NEWRULE:
     case RTM_DELRULE:
       change.rules = true;
       break;
+    case RTM_NEWNETCONF:
+    case RTM_DELNETCONF:
+      change.settings = true;
+      break;
     default:
       break;
   }
 }
 
-Result<UniqueFd> open_socket() {
-  UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!socket) return fail_errno("opening a netlink socket");
-  // FORCE needs CAP_NET_ADMIN; without it the host's limit holds.
-  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer,
-                   sizeof(receive_buffer)) < 0)
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
-    return fail_errno("binding a netlink socket");
-  for (const int group : groups)
-    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
-      return fail_errno("joining a netlink group");
-  return socket;
+// Until there is something to read or the time has come; false: cancelled.
+awaitable<bool> news_before(NetlinkListener& listener, std::optional<DriftClock::time_point> due) {
+  using boost::asio::experimental::awaitable_operators::operator||;
+  if (!due) co_return co_await listener.wait();
+  const auto left = std::max(*due - DriftClock::now(), DriftClock::duration::zero());
+  const auto winner = co_await (listener.wait() || sleep_for(left));
+  co_return winner.index() == 1 ? !std::get<1>(winner) : std::get<0>(winner);
 }
 
 }  // namespace
 
-struct FactsWatcher::Socket {
-  Socket(const asio::any_io_executor& executor, UniqueFd fd)
-      : descriptor(executor, fd.release()), buffer(datagram_bytes / sizeof(nlmsghdr)) {}
-  asio::posix::stream_descriptor descriptor;
-  std::vector<nlmsghdr> buffer;  // aligned space for one datagram
-};
-
-FactsWatcher::FactsWatcher(const asio::any_io_executor& executor, std::unique_ptr<Socket> socket,
+FactsWatcher::FactsWatcher(const asio::any_io_executor& executor, NetlinkListener listener,
                            Callback callback, std::uint32_t own_port)
-    : socket_(std::move(socket)),
+    : listener_(std::move(listener)),
       callback_(std::move(callback)),
       own_port_(own_port),
       tasks_(executor) {}
 
-FactsWatcher::~FactsWatcher() = default;
-
 Result<std::unique_ptr<FactsWatcher>> FactsWatcher::start(const asio::any_io_executor& executor,
                                                           Callback callback,
                                                           std::uint32_t own_port) {
-  auto fd = open_socket();
-  if (!fd) return std::unexpected(std::move(fd.error()));
-  auto socket = std::make_unique<Socket>(executor, std::move(*fd));
+  auto listener = NetlinkListener::open(executor, NETLINK_ROUTE, groups, receive_buffer);
+  if (!listener) return std::unexpected(std::move(listener.error()));
   std::unique_ptr<FactsWatcher> out(
-      new FactsWatcher(executor, std::move(socket), std::move(callback), own_port));
+      new FactsWatcher(executor, std::move(*listener), std::move(callback), own_port));
   out->tasks_.spawn("network facts", out->watch());
   return out;
 }
@@ -95,38 +85,38 @@ awaitable<void> FactsWatcher::stop() {
   co_await tasks_.stop();
 }
 
+// What touches us is told as it comes, and the host's news with it. The host's alone wait, counted
+// from the first of them, so that a host that never rests is still heard 20 times a second.
 awaitable<void> FactsWatcher::watch() {
+  FactsChange change;
+  std::optional<DriftClock::time_point> due;
   while (true) {
-    auto [ec] = co_await socket_->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
-                                                        as_result);
-    if (ec) co_return;
-    FactsChange change;
+    if (!co_await news_before(listener_, due)) co_return;
     drain(change);
-    if (!change.any()) continue;
-    // Counted from the first notice, so that a host that never rests is still heard 20 times a
-    // second.
-    if (const auto stopped = co_await sleep_for(debounce)) co_return;
-    drain(change);
-    callback_(change);
+    if (change.host() && !due) due = DriftClock::now() + debounce;
+    if (!change.signs.empty() || (due && DriftClock::now() >= *due)) {
+      due.reset();
+      callback_(std::exchange(change, FactsChange{}));
+    }
   }
 }
 
 void FactsWatcher::drain(FactsChange& change) {
-  const int fd = socket_->descriptor.native_handle();
-  while (true) {
-    const auto received =
-        ::recv(fd, socket_->buffer.data(), socket_->buffer.size() * sizeof(nlmsghdr), MSG_DONTWAIT);
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0 && errno == ENOBUFS) {
-      change.resync = true;
-      continue;
-    }
-    if (received <= 0) return;
-    int left = static_cast<int>(received);
-    const nlmsghdr* message = socket_->buffer.data();
-    for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
-      if (own_port_ == 0 || message->nlmsg_pid != own_port_) note(message->nlmsg_type, change);
-  }
+  static_cast<void>(
+      listener_.drain([&](const nlmsghdr& message) { note(message, change); }, change.resync));
+}
+
+void FactsWatcher::note(const nlmsghdr& message, FactsChange& change) {
+  if (own_port_ != 0 && message.nlmsg_pid == own_port_) return;
+  auto sign = sign_of(message, own_);
+  // A link of ours is also news for those who make links.
+  if (!sign || sign->kind == DriftKind::link) note_host(message.nlmsg_type, change);
+  if (!sign || change.signs.size() >= most_signs) return;
+  // A purge is many notices of one process, and one look at /proc.
+  const bool same = !change.signs.empty() && change.signs.back().culprit.pid == message.nlmsg_pid;
+  sign->culprit = same ? change.signs.back().culprit : culprit_of(message.nlmsg_pid);
+  sign->at = DriftClock::now();
+  change.signs.push_back(std::move(*sign));
 }
 
 }  // namespace oceanid::routing

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ class Kernel {
   // Rules and routes of protocol 131, all links, which of our nft tables exist. Leaves nft_text and
   // sysctls empty.
   virtual Result<Actual> read_actual() = 0;
+  // Routes of other protocols in these tables, which are ours alone: what others put there.
+  virtual Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) = 0;
   // os_error tells: ENODEV and ENETDOWN mean that the device went away meanwhile.
   virtual Result<void> apply(const NetlinkChange& change) = 0;
   virtual Result<HostFacts> facts() = 0;

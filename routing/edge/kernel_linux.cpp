@@ -12,15 +12,6 @@
 namespace oceanid::routing {
 namespace {
 
-bool has_ipv6() {
-  return ::access("/proc/net/if_inet6", F_OK) == 0;
-}
-
-std::vector<Family> families() {
-  if (has_ipv6()) return {Family::v4, Family::v6};
-  return {Family::v4};
-}
-
 // Already as wanted: deleting what is gone.
 // ENXIO: an IPv6 address of a device that has lost IPv6 altogether, as one does whose MTU falls
 // below 1280.
@@ -105,6 +96,11 @@ struct Applier {
 
 }  // namespace
 
+std::vector<Family> LinuxKernel::families() {
+  if (::access("/proc/net/if_inet6", F_OK) == 0) return {Family::v4, Family::v6};
+  return {Family::v4};
+}
+
 LinuxKernel::LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, ElementWriter elements,
                          NftRunner nft)
     : route_(std::move(route)),
@@ -131,11 +127,12 @@ Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const asio::any_io_execut
 
 Result<Actual> LinuxKernel::read_actual() {
   Actual actual;
-  actual.ipv6 = has_ipv6();
+  actual.ipv6 = families().size() > 1;
   auto links = read_links();
   if (!links) return std::unexpected(std::move(links.error()));
   for (const LinkFacts& link : *links) {
-    LinkActual& made = actual.links.emplace_back(LinkActual{link.name, link.up, link.mtu, {}});
+    LinkActual& made =
+        actual.links.emplace_back(LinkActual{link.name, link.up, link.mtu, {}, link.index});
     for (const AddressFacts& address : link.addresses)
       if (!address.link_local) made.addresses.push_back(address.local);
   }

@@ -40,7 +40,8 @@ Message encode_set_link(std::uint32_t device, std::optional<unsigned> mtu, std::
 }
 
 std::optional<DecodedAddress> decode_address(const nlmsghdr& message) {
-  if (message.nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(&message) < sizeof(ifaddrmsg))
+  if ((message.nlmsg_type != RTM_NEWADDR && message.nlmsg_type != RTM_DELADDR) ||
+      mnl_nlmsg_get_payload_len(&message) < sizeof(ifaddrmsg))
     return std::nullopt;
   const auto& head = *static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(&message));
   if (head.ifa_family != AF_INET && head.ifa_family != AF_INET6) return std::nullopt;

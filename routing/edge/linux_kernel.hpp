@@ -9,10 +9,13 @@
 #include "routing/edge/nft_runner.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace oceanid::routing {
@@ -23,6 +26,7 @@ class LinuxKernel final : public Kernel {
                                                    NftOptions options = {});
 
   Result<Actual> read_actual() override;
+  Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) override;
   Result<void> apply(const NetlinkChange& change) override;
   Result<HostFacts> facts() override;
   Result<std::string> read_sysctl(const std::string& path) override;
@@ -39,10 +43,19 @@ class LinuxKernel final : public Kernel {
   // The same for changes of set elements. The generation that such a commit makes names the thread
   // it was made by as its process, not ours.
   std::uint32_t element_port_id() const { return elements_.port_id(); }
+  // All those that write to nf_tables.
+  std::vector<std::uint32_t> netfilter_ports() const {
+    return {netfilter_.port_id(), elements_.port_id()};
+  }
+  // Called with the process id of every nft child before it can have committed anything.
+  void set_on_nft_child(std::function<void(std::uint32_t)> told) {
+    nft_.set_on_child(std::move(told));
+  }
 
  private:
   LinuxKernel(NetlinkSocket route, NetlinkSocket netfilter, ElementWriter elements, NftRunner nft);
 
+  static std::vector<Family> families();                   // that this kernel runs with
   Result<std::vector<LinkFacts>> read_links();             // links_linux.cpp
   Result<void> read_rules(Family family, Actual& actual);  // rules_linux.cpp
   Result<void> read_routes(Family family, const std::vector<LinkFacts>& links, Actual& actual);

@@ -8,7 +8,10 @@
 #include "gateway/base/runtime/asio.hpp"
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace oceanid::routing {
@@ -25,13 +28,19 @@ class NftRunner {
   // `nft -c -f -` and, when the kernel agrees, `nft -f -`. Cancelling kills and reaps the child; a
   // transaction is all or nothing. Errors: not_found (no program), timeout, invalid_argument (nft's
   // words).
+  // A text that was committed before is not checked again: the commit itself is all or nothing, the
+  // check only keeps a new text from reaching it, and costs as much again.
   awaitable<Result<void>> apply(std::string text);
+  // Called with the process id of every child that may commit, before its text can have been read.
+  void set_on_child(std::function<void(std::uint32_t)> told) { on_child_ = std::move(told); }
 
  private:
   awaitable<Result<void>> run(std::vector<std::string> arguments, const std::string& text);
 
   asio::any_io_executor executor_;
   NftOptions options_;
+  std::function<void(std::uint32_t)> on_child_;
+  std::string committed_;
 };
 
 }  // namespace oceanid::routing

@@ -55,6 +55,7 @@ class Child {
   }
 
   int handle() const { return handle_.get(); }
+  std::uint32_t pid() const { return static_cast<std::uint32_t>(pid_); }
   // Returns at once after the handle became readable. The exit code, 128 + signal when killed.
   Result<int> reap() {
     siginfo_t info{};
@@ -150,20 +151,27 @@ NftRunner::NftRunner(asio::any_io_executor executor, NftOptions options)
 awaitable<Result<void>> NftRunner::apply(std::string text) {
   const std::vector<std::string> check{"-c", "-f", "-"};
   const std::vector<std::string> commit{"-f", "-"};
-  auto checked = co_await run(check, text);
-  if (!checked)
-    co_return std::unexpected(std::move(checked.error()).context("checking the nft text"));
-  co_return co_await run(commit, text);
+  if (text != committed_) {
+    auto checked = co_await run(check, text);
+    if (!checked)
+      co_return std::unexpected(std::move(checked.error()).context("checking the nft text"));
+  }
+  auto done = co_await run(commit, text);
+  if (done) committed_ = std::move(text);
+  co_return done;
 }
 
 awaitable<Result<void>> NftRunner::run(std::vector<std::string> arguments,
                                        const std::string& text) {
+  const bool commits = arguments.front() != "-c";
   auto input = memory_file(text);
   if (!input) co_return std::unexpected(std::move(input.error()));
   auto output = memory_file({});
   if (!output) co_return std::unexpected(std::move(output.error()));
   auto child = spawn(options_.program, std::move(arguments), input->get(), output->get());
   if (!child) co_return std::unexpected(std::move(child.error()));
+  // Notices of its commit are read by this thread later, so it is told in time.
+  if (on_child_ && commits) on_child_(child->pid());
 
   const int duplicate = ::fcntl(child->handle(), F_DUPFD_CLOEXEC, 0);
   if (duplicate < 0) co_return fail_errno("duplicating a process handle");

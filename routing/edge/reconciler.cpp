@@ -3,6 +3,8 @@
 #include "gateway/base/runtime/log.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -19,6 +21,11 @@ bool deserves_another_look(const Changes& changes) {
     return std::holds_alternative<WriteSysctl>(change) ||
            (netlink && std::holds_alternative<DeleteRule>(*netlink));
   });
+}
+
+bool is_shared(std::uint32_t table) {
+  constexpr std::uint32_t default_table = 253;  // then main and local
+  return table == 0 || (table >= default_table && table <= default_table + 2);
 }
 
 bool is_device_lost(const Error& error) {
@@ -62,9 +69,16 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
   if (!actual) return actual;
   if (actual->nft.known && !actual->nft.any()) {
     actual->nft_text.emplace();
-  } else if (nft_text_ && (!actual->nft.known || actual->nft.stamp == nft_stamp_)) {
+  } else if (nft_text_ && !nft_touched_ &&
+             (!actual->nft.known || actual->nft.stamp == nft_stamp_)) {
     actual->nft_text = nft_text_;
   }
+  std::set<std::uint32_t> tables;
+  for (const Route& route : desired.routes)
+    if (!is_shared(route.table)) tables.insert(route.table);
+  auto foreign = kernel_.foreign_routes(tables);
+  if (!foreign) return std::unexpected(std::move(foreign.error()));
+  std::ranges::move(*foreign, std::back_inserter(actual->routes));
   for (const Sysctl& sysctl : desired.sysctls) {
     auto value = kernel_.read_sysctl(sysctl.path);
     if (value)
@@ -90,6 +104,7 @@ awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
     error.what += rest.empty() ? "; nothing was changed" : "; not undone: " + rest;
     co_return std::unexpected(std::move(error));
   }
+  standing_ = std::move(run.standing);
   run.report.changes = run.done.size() + restore_sysctls(desired, run.report.warnings);
   run.report.took = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - begin);
@@ -101,6 +116,10 @@ awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& r
     auto actual = read(desired);
     if (!actual) co_return std::unexpected(std::move(actual.error()));
     Changes changes = diff(desired, *actual);
+    if (pass == 0 && standing_) {
+      const bool touched = nft_touched_ || (nft_text_ && actual->nft_text != nft_text_);
+      run.report.drift = find_drift(*standing_, desired, *actual, changes, touched);
+    }
     // A required sysctl that failed ended the run; one that is not required must not fail again.
     if (pass > 0)
       std::erase_if(changes.steps, [&](const Change& change) {
@@ -117,6 +136,7 @@ awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& r
       auto done = co_await step(change, run);
       if (!done) co_return std::unexpected(std::move(done.error()));
     }
+    run.standing = standing_after(desired, *actual, run.refused);
     if (!deserves_another_look(changes)) break;
   }
   co_return Result<void>{};
@@ -142,6 +162,7 @@ Result<void> Reconciler::netlink_step(const NetlinkChange& change, Run& run) {
   }
   if (!is_device_lost(done.error()) && !is_ipv6_refused(change, done.error())) return done;
   append_unique(run.report.skipped, {done.error().what});
+  run.refused.emplace_back(change);
   // The new route cannot stand; the old one must not carry traffic in its place.
   if (const auto* replaced = std::get_if<ReplaceRoute>(&change))
     return netlink_step(DeleteRoute{replaced->from}, run);
@@ -156,6 +177,7 @@ Result<void> Reconciler::sysctl_step(const WriteSysctl& change, Run& run) {
   }
   if (done.error().code == Errc::not_found) {
     run.report.skipped.push_back(done.error().what);
+    run.refused.emplace_back(change);
     return {};
   }
   Error& error = done.error();
@@ -163,6 +185,7 @@ Result<void> Reconciler::sysctl_step(const WriteSysctl& change, Run& run) {
                            sysctl_assignment(change.path, change.to), change.from, error.what,
                            sysctl_assignment(change.path, change.to));
   if (change.required) return done;
+  run.refused.emplace_back(change);
   run.report.warnings.push_back(std::move(error.what));
   return {};
 }
@@ -181,11 +204,14 @@ awaitable<Result<void>> Reconciler::replace_nft(std::string text) {
   batch += text;
   if (batch.empty()) co_return Result<void>{};
   nft_text_.reset();  // unknown until the child has ended well
+  const std::uint64_t touches = nft_touches_;
   auto done = co_await kernel_.run_nft(std::move(batch));
   if (!done) co_return done;
   auto after = kernel_.read_actual();
   if (!after) co_return std::unexpected(std::move(after.error()));
   nft_stamp_ = after->nft.stamp;
+  // Who wrote meanwhile may have done so after us; once more is cheap.
+  if (touches == nft_touches_) nft_touched_ = false;
   if (auto saved = files_.save_nft(text); !saved)
     log::warn("routing", "nft text not saved; `plan` will not show its difference",
               {{"error", saved.error().what}});
@@ -216,6 +242,11 @@ awaitable<Result<std::string>> Reconciler::plan(NetworkState desired) {
   if (!actual->nft_text)
     if (auto text = files_.load_nft()) actual->nft_text = std::move(*text);
   co_return describe(diff(desired, *actual));
+}
+
+void Reconciler::distrust_nft() {
+  nft_touched_ = true;
+  ++nft_touches_;
 }
 
 Result<void> Reconciler::save_last_good(const NetworkState& state) const {

@@ -15,6 +15,7 @@
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/asio.hpp"
 #include "routing/core/diff.hpp"
+#include "routing/core/drift.hpp"
 #include "routing/edge/kernel.hpp"
 #include "routing/edge/state_files.hpp"
 
@@ -35,6 +36,7 @@ struct ApplyReport {
   std::vector<std::string>
       skipped;  // wanted but impossible now (device missing), one sentence each
   std::vector<std::string> warnings;  // sysctls that are not required and could not be written
+  std::vector<Drift> drift;           // what others had changed since the last apply
 };
 
 struct DownReport {
@@ -50,6 +52,8 @@ class Reconciler {
   // Applying the text in force and changing one default route is one netlink message and no child.
   awaitable<Result<ApplyReport>> apply(NetworkState desired);
   awaitable<Result<std::string>> plan(NetworkState desired);  // changes nothing
+  // Somebody else wrote to our nft tables: the next apply() makes them anew.
+  void distrust_nft();
   // Rules, routes, nft tables, then sysctls that still hold what we wrote since this boot.
   // Forwarding stays on when somebody else needs it (other_forwarder). Tunnel devices, and with
   // them their MTU and addresses, belong to the tunnel side.
@@ -77,6 +81,8 @@ class Reconciler {
   };
   struct Run {
     std::vector<Change> done;
+    std::vector<Change> refused;  // by the kernel, without being an error
+    std::optional<Actual> standing;
     ApplyReport report;
   };
   awaitable<Lock> lock();
@@ -97,6 +103,9 @@ class Reconciler {
   StateFiles files_;
   std::optional<std::string> nft_text_;  // in force since our last commit
   std::uint64_t nft_stamp_ = 0;          // of the tables after that commit
+  bool nft_touched_ = false;             // by somebody else since
+  std::uint64_t nft_touches_ = 0;        // how often, ever
+  std::optional<Actual> standing_;       // after the last apply() that went well
 };
 
 }  // namespace oceanid::routing

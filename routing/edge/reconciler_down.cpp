@@ -102,6 +102,7 @@ std::size_t Reconciler::restore_sysctls(const NetworkState& keep, std::vector<st
 awaitable<Result<DownReport>> Reconciler::down() {
   const Lock guard = co_await lock();
   const NetworkState nothing;
+  standing_.reset();
   Run run;
   std::optional<Error> first_error;
   for (int pass = 0; pass < most_passes; ++pass) {

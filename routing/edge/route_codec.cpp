@@ -80,7 +80,8 @@ Message encode_route(RouteAction action, const Route& route, std::uint32_t devic
   head.rtm_family = family_number(route.family);
   head.rtm_dst_len = static_cast<std::uint8_t>(route.destination.length());
   head.rtm_table = route.table < 256 ? static_cast<std::uint8_t>(route.table) : RT_TABLE_UNSPEC;
-  head.rtm_protocol = route_protocol;
+  // What others put into our tables goes, too: the kernel compares no protocol when none is given.
+  head.rtm_protocol = removes ? RTPROT_UNSPEC : route_protocol;
   head.rtm_type = type_number(route.type);
   const bool on_link = route.type == RouteType::unicast && !route.gateway;
   head.rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
@@ -104,7 +105,8 @@ Message encode_route(RouteAction action, const Route& route, std::uint32_t devic
 }
 
 std::optional<DecodedRoute> decode_route(const nlmsghdr& message) {
-  if (message.nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(&message) < sizeof(rtmsg))
+  if ((message.nlmsg_type != RTM_NEWROUTE && message.nlmsg_type != RTM_DELROUTE) ||
+      mnl_nlmsg_get_payload_len(&message) < sizeof(rtmsg))
     return std::nullopt;
   const auto& head = *static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&message));
   const auto type = type_of(head.rtm_type);

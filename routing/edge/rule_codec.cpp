@@ -112,7 +112,7 @@ Message encode_delete_rule(const Rule& rule) {
 }
 
 std::optional<DecodedRule> decode_rule(const nlmsghdr& message) {
-  if (message.nlmsg_type != RTM_NEWRULE ||
+  if ((message.nlmsg_type != RTM_NEWRULE && message.nlmsg_type != RTM_DELRULE) ||
       mnl_nlmsg_get_payload_len(&message) < sizeof(fib_rule_hdr))
     return std::nullopt;
   const auto& head = *static_cast<const fib_rule_hdr*>(mnl_nlmsg_get_payload(&message));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,14 @@ class FakeKernel final : public Kernel {
   Result<Actual> read_actual() override {
     Actual out = state;
     out.nft_text.reset();  // the kernel does not tell
+    return out;
+  }
+
+  std::vector<Route> foreign;  // of other protocols
+  Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) override {
+    std::vector<Route> out;
+    for (const Route& route : foreign)
+      if (tables.contains(route.table)) out.push_back(route);
     return out;
   }
 
@@ -154,11 +163,16 @@ class FakeKernel final : public Kernel {
         route = c.to;
         return {};
       }
+    if (std::erase(foreign, c.from) == 1) {
+      state.routes.push_back(c.to);
+      return {};
+    }
     return fail_errno("replace route", ENOENT);
   }
   Result<void> perform(const DeleteRoute& c) {
-    return std::erase(state.routes, c.route) == 1 ? Result<void>{}
-                                                  : fail_errno("delete route", ESRCH);
+    return std::erase(state.routes, c.route) + std::erase(foreign, c.route) == 1
+               ? Result<void>{}
+               : fail_errno("delete route", ESRCH);
   }
   Result<void> perform(const AddRule& c) {
     if (std::ranges::find(state.rules, c.rule) != state.rules.end())

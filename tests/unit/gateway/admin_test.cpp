@@ -69,6 +69,8 @@ TEST(Admin, MetricsCarryTheContractsNames) {
   view.proxy.guard_denied["link-local"] = 2;
   view.proxy.forward_open["warehouse"] = 3;
   view.proxy.connect_seconds.observe(0.003);
+  view.gateway.routing.drift = {{"nft", "other", 3}};
+  view.gateway.routing.last_drift_repair_seconds = 0.012;
   const std::string text = metrics_text(view);
   for (const auto* line :
        {"oceanid_proxy_requests_total{outcome=\"ok\",role=\"default\"} 7",
@@ -80,7 +82,9 @@ TEST(Admin, MetricsCarryTheContractsNames) {
         "oceanid_proxy_connect_seconds_bucket{le=\"0.005\"} 1",
         "oceanid_proxy_connect_seconds_bucket{le=\"0.0025\"} 0",
         "oceanid_routing_leaks_blocked_total 0", "oceanid_routing_flows_reset_total 0",
-        "oceanid_worker_restarts_total 0"})
+        "oceanid_worker_restarts_total 0",
+        "oceanid_routing_drift_total{kind=\"nft\",culprit=\"other\"} 3",
+        "oceanid_routing_drift_repair_seconds 0.012"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 
