@@ -26,8 +26,10 @@ std::size_t rules_of(const routing::Selector& selector, std::size_t sources) {
   const std::size_t protocols = !selector.protocol && !selector.ports.empty() ? 2 : 1;
   const auto at_least_one = [](std::size_t count) { return std::max<std::size_t>(count, 1); };
   const std::size_t from = selector.sources.empty() ? sources : selector.sources.size();
-  return at_least_one(from) * at_least_one(selector.destinations.size()) *
-         at_least_one(selector.ports.size()) * protocols;
+  // Of a longer list of destinations no rules are made.
+  const std::size_t to =
+      selector.destinations.size() > most_destinations ? 1 : selector.destinations.size();
+  return at_least_one(from) * at_least_one(to) * at_least_one(selector.ports.size()) * protocols;
 }
 
 }  // namespace

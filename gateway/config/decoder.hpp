@@ -2,6 +2,7 @@
 // Fills a settings value from a YAML mapping by the table of its keys. What is wrong goes to the
 // report and leaves the default in place, so that one pass finds everything.
 
+#include "gateway/base/prefix_list.hpp"
 #include "gateway/config/keys.hpp"
 
 namespace oceanid::config {
@@ -91,6 +92,14 @@ class Decoder {
       const std::string child_path = item_path(path, value.size());
       read(child, child_path, value.emplace_back(), type.item);
     }
+  }
+
+  template <class Item>
+  void read(const YamlNode& node, const std::string& path, PrefixList& value,
+            const List<Item>& type) {
+    std::vector<Prefix> list = value;
+    read(node, path, list, type);
+    value = std::move(list);
   }
 
   void report_unknown_keys();

@@ -2,6 +2,7 @@
 // Default values as the operator would write them, for the two documents of schema.hpp.
 
 #include "gateway/base/json_text.hpp"
+#include "gateway/base/prefix_list.hpp"
 #include "gateway/config/keys.hpp"
 
 #include <algorithm>
@@ -37,6 +38,10 @@ std::string default_text(const std::vector<T>& value, const List<Item>& type) {
       out += (out.empty() ? "" : ", ") + default_text(item, type.item);
     return "[" + out + "]";
   }
+}
+template <class Item>
+std::string default_text(const PrefixList& value, const List<Item>& type) {
+  return default_text(value.all(), type);
 }
 template <class T, class Inner>
 std::string default_text(const std::optional<T>& value, const Nullable<Inner>& type) {

@@ -86,10 +86,15 @@ void describe(Visitor& v, routing::RoutingSettings& s) {
   v.field({"sources", "this node's own pods", true}, s.sources, List{prefix, true});
   v.field({"interfaces", "where they come from"}, s.interfaces, List{interface_name, true});
   v.field({"bypass", "destinations that never take an exit"}, s.bypass, List{prefix});
+  v.field({"bypass_file", "more of them, one address or prefix a line; followed when it changes"},
+          s.bypass_file, Nullable{file_path});
   v.field({"nodes", "node addresses beyond peers' endpoints and on-link ones, always bypassed"},
           s.nodes, List{prefix});
   v.field({"destinations", "only these take the exit; []: all not bypassed"}, s.destinations,
           List{prefix});
+  v.field(
+      {"destinations_file", "more of them, one address or prefix a line; followed when it changes"},
+      s.destinations_file, Nullable{file_path});
   v.field({"ports", "only these (TCP and UDP) take the exit; []: all"}, s.ports, List{port});
   v.field({"selection",
            "in order, the first that fits counts; what none fits is decided by destinations and "

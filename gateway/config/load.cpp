@@ -1,6 +1,8 @@
 #include "gateway/config/load.hpp"
 
 #include "gateway/base/runtime/unique_fd.hpp"
+#include "gateway/config/prefix_file.hpp"
+#include "routing/core/long_lists.hpp"
 
 #include <array>
 #include <cerrno>
@@ -11,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 namespace oceanid {
@@ -24,7 +27,7 @@ std::optional<std::string> environment(const char* name) {
 
 // One byte more than is allowed is enough for parse() to refuse it: a device or a huge file costs
 // no memory. The error says why it cannot be used.
-std::expected<std::string, std::string> read_config(const std::string& file) {
+std::expected<std::string, std::string> read_bounded(const std::string& file, std::size_t most) {
   const auto unreadable = [] {
     return std::unexpected(fmt::format("the file cannot be read ({})", std::strerror(errno)));
   };
@@ -33,17 +36,73 @@ std::expected<std::string, std::string> read_config(const std::string& file) {
   if (!fd || ::fcntl(fd.get(), F_SETFL, 0) != 0) return unreadable();
   std::string text;
   std::array<char, 16384> chunk{};
-  while (text.size() <= max_config_bytes) {
+  while (text.size() <= most) {
     const ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return unreadable();
     if (n == 0) break;
     text.append(chunk.data(), static_cast<std::size_t>(n));
   }
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos)
+  return text;
+}
+
+std::expected<std::string, std::string> read_config(const std::string& file) {
+  auto text = read_bounded(file, max_config_bytes);
+  if (!text) return text;
+  if (text->find_first_not_of(" \t\r\n") == std::string::npos)
     return std::unexpected(
         std::string("the file is empty; to run with the defaults, name no file"));
   return text;
+}
+
+// The lists that routing keeps in files of their own, one after another behind those of the text.
+std::vector<Prefix> read_list(const std::optional<std::string>& file, std::string_view key,
+                              std::vector<Problem>& problems) {
+  if (!file) return {};
+  const std::string path = "routing." + std::string(key);
+  auto text = read_bounded(*file, config::max_prefix_file_bytes);
+  if (!text) {
+    problems.push_back({0, 0, path, fmt::format("{}: {}", *file, text.error())});
+    return {};
+  }
+  config::PrefixFile list = config::parse_prefix_file(*text);
+  for (const std::string& problem : list.problems)
+    problems.push_back({0, 0, path, fmt::format("{}:{}", *file, problem)});
+  return std::move(list.prefixes);
+}
+
+void read_lists(Config& config, std::vector<Problem>& problems) {
+  if (!config.routing) return;
+  routing::RoutingSettings& routing = *config.routing;
+  if (routing.bypass_file) {
+    std::vector<Prefix> all = routing::whole_bypass(routing);
+    const std::vector<Prefix> more = read_list(routing.bypass_file, "bypass_file", problems);
+    all.insert(all.end(), more.begin(), more.end());
+    routing::set_bypass(routing, std::move(all));
+  }
+  if (routing.destinations_file) {
+    std::vector<Prefix> all = routing.destinations;
+    const std::vector<Prefix> more =
+        read_list(routing.destinations_file, "destinations_file", problems);
+    // No destination means every one: an empty list must not turn into its opposite.
+    if (all.empty() && more.empty() && problems.empty())
+      problems.push_back({0, 0, "routing.destinations_file",
+                          *routing.destinations_file + ": found no prefix; allowed: one at least"});
+    all.insert(all.end(), more.begin(), more.end());
+    routing::set_destinations(routing, std::move(all));
+  }
+}
+
+std::size_t listed_bytes(const Config& config) {
+  const routing::RoutingSettings& routing = *config.routing;
+  return sizeof(Prefix) *
+         (routing.exempt4.size() + routing.exempt6.size() + routing.destinations.size());
+}
+
+// What a long text and its tree were built in goes back to the system; glibc would keep it.
+void return_memory(std::size_t used) {
+  constexpr std::size_t long_text = 256 << 10;
+  if (used > long_text) ::malloc_trim(0);
 }
 
 }  // namespace
@@ -70,6 +129,14 @@ std::string all_problems(const LoadedConfig& loaded) {
   std::string out;
   for (const auto& problem : loaded.problems)
     out += (out.empty() ? "" : "\n") + problem.to_string(loaded.file);
+  return out;
+}
+
+std::vector<std::string> list_files(const Config& config) {
+  std::vector<std::string> out;
+  if (!config.routing) return out;
+  for (const auto* file : {&config.routing->bypass_file, &config.routing->destinations_file})
+    if (*file) out.push_back(**file);
   return out;
 }
 
@@ -100,8 +167,11 @@ LoadedConfig load_config_text(const std::string& file, std::string text) {
     return out;
   }
   out.problems = unavailable(*parsed);
-  locate(out.text, out.problems);
+  read_lists(*parsed, out.problems);
+  if (!out.problems.empty()) locate(out.text, out.problems);
   if (out.problems.empty()) out.config = std::move(*parsed);
+  return_memory(out.config && out.config->routing ? out.text.size() + listed_bytes(*out.config)
+                                                  : out.text.size());
   return out;
 }
 

@@ -29,6 +29,9 @@ LoadedConfig load_config_text(const std::string& file, std::string text);
 // One line each.
 std::string all_problems(const LoadedConfig& loaded);
 
+// Besides the file itself and secrets: the lists that load_config() reads for it.
+std::vector<std::string> list_files(const Config& config);
+
 // From this process's surroundings: host name, root or not, XDG directories.
 ParseContext parse_context(const std::string& file);
 

@@ -4,6 +4,7 @@
 #include "gateway/config/decoder.hpp"
 #include "gateway/config/keys_all.hpp"
 #include "gateway/config/yaml_tree.hpp"
+#include "routing/core/long_lists.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -74,7 +75,13 @@ std::expected<Config, std::vector<Problem>> parse(std::string_view yaml,
     config::Decoder::object(report, root, "", out);
     config::check(out, root, report);
   }
-  if (report.empty()) return out;
+  if (report.empty()) {
+    if (out.routing) {
+      routing::set_bypass(*out.routing, out.routing->bypass);
+      routing::set_destinations(*out.routing, out.routing->destinations);
+    }
+    return out;
+  }
   return std::unexpected(std::move(report).take());
 }
 

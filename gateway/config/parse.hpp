@@ -33,8 +33,8 @@ struct ParseContext {
   std::optional<std::string> home;
 };
 
-// A text over this many bytes is refused before it is looked at.
-inline constexpr std::size_t max_config_bytes = std::size_t{1} << 20;
+// A text over this many bytes is refused before it is looked at. 100,000 prefixes take two million.
+inline constexpr std::size_t max_config_bytes = std::size_t{4} << 20;
 
 // The problems are sorted by place and never empty. An empty document is the default configuration.
 std::expected<Config, std::vector<Problem>> parse(std::string_view yaml,

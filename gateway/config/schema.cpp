@@ -77,6 +77,11 @@ class SchemaWriter {
                                          type.required ? R"("minItems":1,)" : "", one);
     return Scalar<Item> ? fmt::format(R"({{"anyOf":[{},{}]}})", one, list) : list;
   }
+  template <class Item>
+  static std::string fragment(PrefixList&, const List<Item>& type, std::size_t depth) {
+    std::vector<Prefix> list;
+    return fragment(list, type, depth);
+  }
 
   std::size_t depth_;
   std::vector<std::string> properties_;
@@ -152,7 +157,7 @@ constexpr std::string_view introduction = R"(# Configuration
 Every key of `oceanid.yaml`, generated from the table that the parser itself uses. Complete examples, one for
 each role of a node, are in `deploy/examples`; `oceanid check -c FILE` names every error with its line.
 
-* One YAML document of up to 1 MiB, at most 16 levels deep, without anchors, aliases, tags and duplicate keys.
+* One YAML document of up to 4 MiB, at most 16 levels deep, without anchors, aliases, tags and duplicate keys.
 * Unknown keys are errors. Keys of a later version are checked, and then refused at start with a clear word.
 * A duration needs its unit: `200ms`, `5s`, `10m`, `1h`, `90d`. A prefix has no host bits set.
 * A single value stands for a list of one.

@@ -216,7 +216,7 @@ class DocumentStart final : public YAML::EventHandler {
 bool refuse_encoding(std::string_view text, Report& report) {
   std::string_view problem;
   if (text.size() > max_config_bytes)
-    problem = "found more than 1 MiB; allowed: a configuration of up to 1 MiB";
+    problem = "found more than 4 MiB; allowed: a configuration of up to 4 MiB";
   else if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || text.contains('\0'))
     problem = "found text that is not UTF-8; allowed: UTF-8 without zero bytes";
   else if (text.contains('\x04'))  // yaml-cpp's own end-of-file mark

@@ -149,6 +149,7 @@ awaitable<void> Netd::run() {
   store_listeners();
   files_.watch({loaded_.path});
   files_.watch(secret_files(config));
+  files_.watch(list_files(config));
   tasks_.spawn("tick", tick());
   starting_ = false;
 }

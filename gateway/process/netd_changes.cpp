@@ -40,12 +40,16 @@ awaitable<Result<std::string>> Netd::reload(
   manager_.reloading();
   files_.forget_all();
   files_.watch({loaded_.path});
+  if (loaded_.config) files_.watch(list_files(*loaded_.config));  // before they are read
   LoadedConfig fresh = load_config(loaded_.path);
   // A new certificate is no word about a file that has been passed over.
   const bool passed_over = cause == Cause::file && !former_ && fresh.text != loaded_.text &&
                            fresh.text == memory_.unconfirmed();
   if (passed_over) fresh = loaded_;
-  if (fresh.config) files_.watch(secret_files(*fresh.config));
+  if (fresh.config) {
+    files_.watch(secret_files(*fresh.config));
+    files_.watch(list_files(*fresh.config));
+  }
   Result<void> done = {};
   std::chrono::milliseconds patience{};
   const std::string unconfirmed_before = memory_.unconfirmed();

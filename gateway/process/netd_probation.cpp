@@ -125,6 +125,7 @@ awaitable<void> Netd::roll_back() {
   if (!for_worker)
     log::error("gateway", "the worker keeps its settings", {{"error", for_worker.error().what}});
   files_.watch(secret_files(*former.config));
+  files_.watch(list_files(*former.config));
   in_force(std::move(former), for_worker ? std::optional(std::move(*for_worker)) : std::nullopt);
   former_.reset();
   network_.keep_guard_as_it_is(false);

@@ -97,8 +97,15 @@ struct ChangeText {
   std::string operator()(const WriteSysctl& c) const {
     return fmt::format("~ {} (was {})", sysctl_assignment(c.path, c.to), c.from);
   }
+  std::string operator()(const ChangeElements& c) const {
+    std::string out;
+    for (const SetDifference& set : c.sets)
+      out += fmt::format("{}~ elements of {}: +{} -{}", out.empty() ? "" : ", ", set.name,
+                         set.added.size(), set.removed.size());
+    return out;
+  }
   std::string operator()(const ReplaceNft& c) const {
-    return c.to.empty() ? "- nft tables of oceanid" : "~ nft tables of oceanid";
+    return c.to.text.empty() ? "- nft tables of oceanid" : "~ nft tables of oceanid";
   }
 };
 
@@ -118,12 +125,45 @@ struct GroupOf {
   Group operator()(const NetlinkChange& c) const { return std::visit(*this, c); }
   Group operator()(const WriteSysctl&) const { return Group::sysctls; }
   Group operator()(const ReplaceNft&) const { return Group::nft; }
+  Group operator()(const ChangeElements&) const { return Group::nft; }
 };
+
+// The first few of each set and how many more.
+std::string element_lines(const std::vector<SetDifference>& sets) {
+  constexpr std::size_t shown = 10;
+  std::string out;
+  const auto list = [&](char sign, const std::string& name, const std::vector<Prefix>& prefixes) {
+    for (std::size_t i = 0; i < std::min(shown, prefixes.size()); ++i)
+      out += fmt::format("  {} {} {}\n", sign, name, element_text(prefixes[i]));
+    if (prefixes.size() > shown)
+      out += fmt::format("  {} {} and {} more\n", sign, name, prefixes.size() - shown);
+  };
+  for (const SetDifference& set : sets) {
+    list('-', set.name, set.removed);
+    list('+', set.name, set.added);
+  }
+  return out;
+}
 
 std::string nft_lines(const ReplaceNft& change) {
   std::string out;
   if (!change.from) out = "  ~ replaces tables whose text is not known\n";
-  return out + line_diff(change.from.value_or(""), change.to);
+  const NftTables from = change.from.value_or(NftTables{});
+  out += line_diff(from.text, change.to.text);
+  // A set that only one side has is compared with an empty one.
+  std::vector<NamedSet> before;
+  std::vector<NamedSet> after;
+  for (const NamedSet& set : change.to.sets) {
+    after.push_back(set);
+    const auto same = std::ranges::find(from.sets, set.name, &NamedSet::name);
+    before.push_back(same == from.sets.end() ? NamedSet{set.name, set.family, {}} : *same);
+  }
+  for (const NamedSet& set : from.sets)
+    if (std::ranges::find(after, set.name, &NamedSet::name) == after.end()) {
+      before.push_back(set);
+      after.push_back({set.name, set.family, {}});
+    }
+  return out + element_lines(difference(before, after));
 }
 
 }  // namespace
@@ -174,6 +214,8 @@ std::string describe(const Changes& changes) {
     auto& text = groups[static_cast<std::size_t>(std::visit(GroupOf{}, change))];
     if (const auto* nft = std::get_if<ReplaceNft>(&change))
       text += nft_lines(*nft);
+    else if (const auto* elements = std::get_if<ChangeElements>(&change))
+      text += element_lines(elements->sets);
     else
       text += fmt::format("  {}\n", describe(change));
   }

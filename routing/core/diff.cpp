@@ -35,6 +35,13 @@ RouteKey key_of(const Route& route) {
   return {route.family, route.table, route.destination, route.metric};
 }
 
+// Names and families, in order: the plan writes them sorted.
+bool has_same_sets(const std::vector<NamedSet>& a, const std::vector<NamedSet>& b) {
+  return std::ranges::equal(a, b, [](const NamedSet& one, const NamedSet& other) {
+    return one.name == other.name && one.family == other.family;
+  });
+}
+
 bool is_closed(const Route& route) {
   return route.type != RouteType::unicast;
 }
@@ -57,7 +64,7 @@ class Differ {
     sort_routes();
     append(closing_);
     append(early_deletes_);
-    if (!desired_.nft.empty()) replace_nft();
+    if (!desired_.nft.text.empty()) replace_nft();
     write_sysctls();
     set_links();
     append(opening_);
@@ -66,7 +73,7 @@ class Differ {
     append(late_deletes_);
     append(closed_deletes_);
     append(old_addresses_);
-    if (desired_.nft.empty()) remove_nft();
+    if (desired_.nft.text.empty()) remove_nft();
     return std::move(out_);
   }
 
@@ -169,19 +176,29 @@ void Differ::sort_routes() {
 
 void Differ::replace_nft() {
   const NftActual& tables = actual_.nft;
-  const bool missing = (creates_table(desired_.nft, "inet oceanid") && !tables.inet) ||
-                       (creates_table(desired_.nft, "ip oceanid_nat") && !tables.ip_nat) ||
-                       (creates_table(desired_.nft, "ip6 oceanid_nat") && !tables.ip6_nat);
-  if (actual_.nft_text == desired_.nft && !(tables.known && missing)) return;
-  std::optional<std::string> from = actual_.nft_text;
+  const std::string& text = desired_.nft.text;
+  const bool missing = (creates_table(text, "inet oceanid") && !tables.inet) ||
+                       (creates_table(text, "ip oceanid_nat") && !tables.ip_nat) ||
+                       (creates_table(text, "ip6 oceanid_nat") && !tables.ip6_nat);
+  const bool gone = tables.known && missing;
+  if (!gone && actual_.nft_tables && actual_.nft_tables->text == text) {
+    if (actual_.nft_tables->sets == desired_.nft.sets) return;
+    if (has_same_sets(actual_.nft_tables->sets, desired_.nft.sets)) {
+      out_.steps.emplace_back(
+          ChangeElements{*actual_.nft_tables, desired_.nft,
+                         difference(actual_.nft_tables->sets, desired_.nft.sets)});
+      return;
+    }
+  }
+  std::optional<NftTables> from = actual_.nft_tables;
   if (tables.known && !tables.any()) from.emplace();
   out_.steps.emplace_back(ReplaceNft{std::move(from), desired_.nft});
 }
 
 void Differ::remove_nft() {
-  const bool present =
-      actual_.nft.known ? actual_.nft.any() : actual_.nft_text && !actual_.nft_text->empty();
-  if (present) out_.steps.emplace_back(ReplaceNft{actual_.nft_text, ""});
+  const bool present = actual_.nft.known ? actual_.nft.any()
+                                         : actual_.nft_tables && !actual_.nft_tables->text.empty();
+  if (present) out_.steps.emplace_back(ReplaceNft{actual_.nft_tables, {}});
 }
 
 void Differ::write_sysctls() {
@@ -272,6 +289,12 @@ struct Inverse {
     if (!c.from) return std::nullopt;
     return ReplaceNft{c.to, *c.from};
   }
+  std::optional<Change> operator()(const ChangeElements& c) const {
+    ChangeElements out{c.to, c.from, c.sets};
+    for (SetDifference& set : out.sets)
+      std::swap(set.removed, set.added);
+    return out;
+  }
 };
 
 }  // namespace
@@ -308,10 +331,10 @@ Actual as_if_applied(const NetworkState& desired) {
   }
   out.routes.assign(routes.begin(), routes.end());
   out.nft = {.known = true,
-             .inet = creates_table(desired.nft, "inet oceanid"),
-             .ip_nat = creates_table(desired.nft, "ip oceanid_nat"),
-             .ip6_nat = creates_table(desired.nft, "ip6 oceanid_nat")};
-  out.nft_text = desired.nft;
+             .inet = creates_table(desired.nft.text, "inet oceanid"),
+             .ip_nat = creates_table(desired.nft.text, "ip oceanid_nat"),
+             .ip6_nat = creates_table(desired.nft.text, "ip6 oceanid_nat")};
+  out.nft_tables = desired.nft;
   for (const Sysctl& sysctl : desired.sysctls)
     out.sysctls[sysctl.path] = sysctl.value;
   return out;

@@ -2,10 +2,21 @@
 // The way from the network state that the kernel has to the one that we want, as ordered steps,
 // each with its inverse. Pure; any thread.
 //
+// All elements change in one transaction, so that between two sets there is no moment either. Set
+// by set, against the rules that change after it (7, 8):
+//   sources, peers, clients  what is added is refused where it is unknown, closed first
+//   near, cluster            an added one opens the guard for what the rules still steer into the
+//                            exit's table; a removed one closes it for what a rule still lets pass
+//   exempt                   needs no rule of its own: the mark opens and its absence closes
+//   destinations             an added one is refused at the uplink until its rule steers it; a
+//                            removed one may pass there, and is still steered by its rule
+//   allowed, refused         no rule depends on them
+//
 // Order (nothing may leave wrongly at any moment between two steps):
 //   1  unreachable and blackhole routes             closing comes first
 //   2  default routes that must go, when step 1 left an unreachable one below them
-//   3  nft                                          guard before anything that lets packets pass
+//   3  nft                                          guard before anything that lets packets pass;
+//      only the elements, when the structure is the same
 //   4  sysctls                                      forwarding is switched on behind the guard
 //   5  links: MTU, new addresses, up
 //   6  unicast routes; a changed one is ONE replace (delete and add leaks: 32 of 85,950 flows,
@@ -54,7 +65,7 @@ struct Actual {
   std::vector<LinkActual> links;  // all
   bool ipv6 = true;               // false: the kernel runs without IPv6
   NftActual nft;
-  std::optional<std::string> nft_text;  // what is in force; none: unknown, empty: no table
+  std::optional<NftTables> nft_tables;  // what is in force; none: unknown, without text: no table
   std::map<std::string, std::string>
       sysctls;  // of those that are wanted; a missing one does not exist
   bool operator==(const Actual&) const = default;
@@ -114,11 +125,18 @@ struct WriteSysctl {
   bool operator==(const WriteSysctl&) const = default;
 };
 struct ReplaceNft {
-  std::optional<std::string> from;  // none: unknown, empty: no table
-  std::string to;                   // empty: delete our tables
+  std::optional<NftTables> from;  // none: unknown, without text: no table
+  NftTables to;                   // without text: delete our tables
   bool operator==(const ReplaceNft&) const = default;
 };
-using Change = std::variant<NetlinkChange, WriteSysctl, ReplaceNft>;
+// The tables stay, elements of their sets come and go: one transaction without the nft program.
+struct ChangeElements {
+  NftTables from;
+  NftTables to;
+  std::vector<SetDifference> sets;
+  bool operator==(const ChangeElements&) const = default;
+};
+using Change = std::variant<NetlinkChange, WriteSysctl, ReplaceNft, ChangeElements>;
 
 struct Changes {
   std::vector<Change> steps;

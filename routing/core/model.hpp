@@ -4,6 +4,7 @@
 // match.
 
 #include "gateway/base/net_types.hpp"
+#include "routing/core/named_set.hpp"
 #include "routing/core/settings.hpp"
 
 #include <cstdint>
@@ -166,7 +167,7 @@ struct NetworkState {
   std::vector<LinkState> links;  // devices exist already (tunnel side); we set MTU, addresses, up
   std::vector<Rule> rules;
   std::vector<Route> routes;
-  std::string nft;  // complete text of our tables, for one `nft -f -` transaction
+  NftTables nft;  // structure as text, elements of the named sets as values
   std::vector<Sysctl> sysctls;
   bool operator==(const NetworkState&) const = default;
 };

@@ -7,8 +7,6 @@
 namespace oceanid::routing::detail {
 namespace {
 
-constexpr std::string_view refuse_leak =
-    "counter name leak_blocked reject with icmpx admin-prohibited";
 constexpr std::string_view refuse_ingress =
     "counter name ingress_refused reject with icmpx admin-prohibited";
 constexpr std::string_view reset = "counter name invalid_reset reject with tcp reset";
@@ -44,6 +42,7 @@ void NftParts::from_pods() {
   out.line(fmt::format("ct direction reply {} return", has_bit(scene.marks.exempt, true)));
   if (scene.numbers.ipv6 == Ipv6Mode::ignore) out.line("meta nfproto ipv6 return");
   cluster_paths();
+  exempt_paths();
   beyond_the_cluster();
   out.end();
   to_cluster();
@@ -52,6 +51,7 @@ void NftParts::from_pods() {
   out.line(fmt::format("ct state invalid meta l4proto tcp {}", reset));
   out.line("ct state invalid counter name foreign_source drop");
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
+  refuse_translated();
   if (scene.pins) out.line("goto pinned");
   out.end();
 }

@@ -44,6 +44,7 @@ void NftParts::intercept() {
   out.line(has_bit(scene.marks.exempt, false) + " return");
   out.line("fib daddr type { local, broadcast, anycast, multicast } return");
   out.each("", out.in("daddr", "direct"), "return");
+  out.each("", out.in("daddr", "exempt"), "return");
   for (const Interception& one : scene.in.interceptions)
     out.each("", taken(one, "tcp"), fmt::format("redirect to :{}", one.to));
   out.end();
@@ -59,6 +60,7 @@ void NftParts::refuse_around() {
   // What selection lets go without an exit carries the mark, too, and is taken all the same.
   if (!scene.selecting) out.line(has_bit(scene.marks.exempt, false) + " return");
   out.each("", out.in("daddr", "direct"), "return");
+  out.each("", out.in("daddr", "exempt"), "return");
   out.line("ct status dnat return");
   for (const Interception& one : scene.in.interceptions) {
     out.each("", taken(one, "tcp"),

@@ -68,6 +68,7 @@ void NftParts::select() {
   out.line("meta l4proto { icmp, ipv6-icmp } ct state related return");
   out.each("", out.in("daddr", "near"), "return");
   out.each("", out.in("daddr", "cluster"), "return");
+  out.each("", out.in("daddr", "exempt"), "goto goes_direct");
   for (std::size_t i = 0; i < scene.selectors.size(); ++i)
     out.each("", fitting(i),
              scene.selectors[i].way == Way::direct ? "goto goes_direct" : "goto takes_exit");

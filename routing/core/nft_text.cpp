@@ -31,6 +31,10 @@ void NftParts::declare_sets() {
   out.set("cluster", scene.cluster);
   for (std::size_t i = 0; i < scene.selectors.size(); ++i)
     out.set(destinations_of(i), scene.selectors[i].destinations);
+  if (scene.exempts) {
+    out.set("exempt", Family::v4, scene.numbers.exempt4);
+    out.set("exempt", Family::v6, scene.numbers.exempt6);
+  }
   out.set("tunnel_addresses", hosts(scene.in.tunnel_addresses));
   Prefixes peers = scene.peer_addresses;
   peers.insert(peers.end(), scene.peer_networks.begin(), scene.peer_networks.end());
@@ -202,7 +206,7 @@ void NftParts::output() {
   out.end();
 }
 
-std::string make_nft(const Scene& scene) {
+NftTables make_nft(const Scene& scene) {
   const bool intercepts = !scene.in.interceptions.empty();
   if (!scene.in.routing && !scene.in.serve_exit && scene.tunnels.empty() && !intercepts) return {};
   NftWriter writer;
@@ -211,6 +215,7 @@ std::string make_nft(const Scene& scene) {
   parts.marks();
   parts.select();
   parts.left_behind();
+  parts.exempt();
   parts.intercept();
   parts.reply_path();
   parts.forward();
@@ -224,7 +229,7 @@ std::string make_nft(const Scene& scene) {
                                          "invalid_reset"};
   if (intercepts) counters.push_back("intercept_refused");
   if (scene.steering && !scene.in.exits.empty()) counters.push_back("flows_reset");
-  return writer.text(counters);
+  return writer.tables(counters);
 }
 
 }  // namespace oceanid::routing::detail

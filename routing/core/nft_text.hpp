@@ -5,6 +5,9 @@
 
 namespace oceanid::routing::detail {
 
+inline constexpr std::string_view refuse_leak =
+    "counter name leak_blocked reject with icmpx admin-prohibited";
+
 struct NftParts {
   const Scene& scene;
   NftWriter& out;
@@ -12,6 +15,7 @@ struct NftParts {
   void declare_sets();
   void marks();         // prerouting, and inbound connections
   void select();        // who takes which exit
+  void exempt();        // destinations without an exit that are too many for rules
   void reply_path();    // output: what we answer to clients on behalf of others
   void forward();       // kill switch for pods, ingress of tunnels, limits of the exit
   void input();         // ingress of tunnels, our listeners' clients
@@ -27,6 +31,7 @@ struct NftParts {
 
   std::string set_bit(const Mark& bit, bool connection) const;
   std::string has_bit(const Mark& bit, bool connection) const;
+  std::string clear_bit(const Mark& bit, bool connection) const;
 
  private:
   void declare_spills(const SnatList& list);
@@ -36,6 +41,8 @@ struct NftParts {
   std::vector<std::string> fitting(std::size_t index) const;
   void cluster_paths();
   void to_cluster();
+  void exempt_paths();
+  void refuse_translated();
   void beyond_the_cluster();
   void from_tunnel();
   void known_peers();

@@ -14,26 +14,12 @@ std::string_view protocol(Family family) {
   return family == Family::v4 ? "ip" : "ip6";
 }
 
-std::string element(const Prefix& prefix) {
-  return prefix.is_host() ? prefix.address().to_string() : prefix.to_string();
-}
-
 std::string join(const std::vector<std::string>& parts) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 std::string quoted_set(const std::vector<std::string>& quoted) {
   return quoted.size() == 1 ? quoted.front() : "{ " + join(quoted) + " }";
-}
-
-// Elements that another one contains are left out: some nft versions refuse overlaps, and a reader
-// is better served. In sorted order what contains a prefix comes before it, and nothing that lies
-// outside comes between.
-Prefixes outermost(const Prefixes& prefixes) {
-  Prefixes out;
-  for (const Prefix& prefix : unique(prefixes))
-    if (out.empty() || !out.back().contains(prefix)) out.push_back(prefix);
-  return out;
 }
 
 }  // namespace
@@ -53,16 +39,19 @@ std::string names(std::vector<IfName> interfaces, std::initializer_list<std::str
 
 std::string inline_set(const Prefixes& prefixes) {
   std::vector<std::string> parts;
-  for (const Prefix& prefix : outermost(prefixes))
-    parts.push_back(element(prefix));
+  for (const Prefix& prefix : normal(prefixes))
+    parts.push_back(element_text(prefix));
   return "{ " + join(parts) + " }";
 }
 
 void NftWriter::set(const std::string& name, const Prefixes& prefixes) {
-  for (const Family family : families) {
-    Prefixes elements = outermost(of_family(prefixes, family));
-    if (!elements.empty()) sets_[name + digit(family)] = std::move(elements);
-  }
+  for (const Family family : families)
+    set(name, family, normal(of_family(prefixes, family)));
+}
+
+void NftWriter::set(const std::string& name, Family family, const PrefixList& prefixes) {
+  const std::string full = name + digit(family);
+  if (!prefixes.empty()) sets_[full] = NamedSet{full, family, prefixes};
 }
 
 void NftWriter::keyed_set(const std::string& name, std::string_view type) {
@@ -108,23 +97,22 @@ void NftWriter::each(std::string_view before, const std::vector<std::string>& cl
     line(fmt::format("{}{}{} {}", before, before.empty() ? "" : " ", clause, after));
 }
 
-std::string NftWriter::text(const std::vector<std::string_view>& counters) const {
-  std::string out =
-      fmt::format("table inet {0}\ndelete table inet {0}\ntable inet {0} {{\n", nft_table);
+NftTables NftWriter::tables(const std::vector<std::string_view>& counters) const {
+  NftTables out;
+  out.text = fmt::format("table inet {0}\ndelete table inet {0}\ntable inet {0} {{\n", nft_table);
   for (const std::string_view counter : counters)
-    out += fmt::format("  counter {} {{ }}\n", counter);
-  out += "\n";
-  for (const auto& [name, prefixes] : sets_) {
-    std::vector<std::string> elements;
-    for (const Prefix& prefix : prefixes)
-      elements.push_back(element(prefix));
-    out += fmt::format(
-        "  set {} {{\n    type {}; flags interval; auto-merge;\n    elements = {{ {} }}\n  }}\n\n",
-        name, name.ends_with('4') ? "ipv4_addr" : "ipv6_addr", join(elements));
+    out.text += fmt::format("  counter {} {{ }}\n", counter);
+  out.text += "\n";
+  for (const auto& [name, set] : sets_) {
+    out.text += fmt::format("  set {} {{ type {}; flags interval; }}\n", name,
+                            set.family == Family::v4 ? "ipv4_addr" : "ipv6_addr");
+    out.sets.push_back(set);
   }
-  out += keyed_sets_ + declared_ + body_;
-  out.pop_back();  // the empty line behind the last chain
-  return out + "}\n";
+  if (!sets_.empty()) out.text += "\n";
+  out.text += keyed_sets_ + declared_ + body_;
+  out.text.pop_back();  // the empty line behind the last chain
+  out.text += "}\n";
+  return out;
 }
 
 }  // namespace oceanid::routing::detail

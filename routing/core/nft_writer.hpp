@@ -33,11 +33,14 @@ class NftWriter {
   void each(std::string_view before, const std::vector<std::string>& clauses,
             std::string_view after);
 
+  // Elements that are normal already and may be many: shared, not copied.
+  void set(const std::string& name, Family family, const PrefixList& prefixes);
+
   // The whole table, replaced in one transaction whether it exists or not.
-  std::string text(const std::vector<std::string_view>& counters) const;
+  NftTables tables(const std::vector<std::string_view>& counters) const;
 
  private:
-  std::map<std::string, Prefixes> sets_;
+  std::map<std::string, NamedSet> sets_;
   std::string keyed_sets_;
   std::string declared_;
   std::string body_;

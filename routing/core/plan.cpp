@@ -1,6 +1,7 @@
 #include "routing/core/plan.hpp"
 
 #include "routing/core/diff.hpp"
+#include "routing/core/long_lists.hpp"
 #include "routing/core/scene.hpp"
 
 #include <algorithm>
@@ -73,6 +74,11 @@ NetworkState plan(const Inputs& inputs) {
 NetworkState guard_plan(const Inputs& inputs) {
   Inputs closed = inputs;
   closed.active.reset();
+  // Lists of megabytes are not kept for a boot: until the gateway runs, long ones open nothing.
+  if (closed.routing) {
+    closed.routing->exempt4 = closed.routing->exempt6 = {};
+    if (closed.routing->destinations.size() > most_rules) closed.routing->destinations = {};
+  }
   for (ExitPath& exit : closed.exits)
     exit.present = exit.usable = false;
   NetworkState state = plan(closed);
@@ -100,7 +106,7 @@ std::string to_text(const NetworkState& state) {
   for (const Sysctl& sysctl : state.sysctls)
     out += fmt::format("  {}{}\n", sysctl_assignment(sysctl.path, sysctl.value),
                        sysctl.required ? "" : " (wanted)");
-  return out + "nft\n" + state.nft;
+  return out + "nft\n" + text_of(state.nft);
 }
 
 }  // namespace oceanid::routing

@@ -64,6 +64,7 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
     selecting = selectors.size() > 1 || (!selectors.empty() && selectors[0].way != Way::active);
     for (const Selector& selector : selectors)
       pins = pins || selector.way == Way::pinned;
+    exempts = steering && (!numbers.exempt4.empty() || !numbers.exempt6.empty());
   }
   collect_bypass();
   collect_serving();

@@ -23,6 +23,7 @@ struct Scene {
   MarkBits marks;
   bool steering = false;  // there are pods to steer
   bool kill_switch = false;
+  bool exempts = false;  // some destinations are exempted by mark
   bool has_self = false;
   std::vector<Selector> selectors;  // who takes which exit; empty without pods
   bool selecting = false;           // not simply everything by the active one
@@ -69,6 +70,6 @@ inline constexpr Family families[] = {Family::v4, Family::v6};
 
 std::vector<Rule> make_rules(const Scene& scene);
 std::vector<Route> make_routes(const Scene& scene);
-std::string make_nft(const Scene& scene);
+NftTables make_nft(const Scene& scene);
 
 }  // namespace oceanid::routing::detail

@@ -70,12 +70,11 @@ std::size_t first_fit(const std::vector<Selector>& selectors, const RoutedPacket
 std::string explain_way(const RoutingSettings& settings, const RoutedPacket& packet,
                         const std::string& active) {
   if (!holds(settings, packet.source)) return {};
-  if (std::ranges::any_of(
-          settings.bypass,
-          [&](const Prefix& prefix) { return prefix.contains(packet.destination); }) ||
-      std::ranges::any_of(settings.nodes, [&](const Prefix& prefix) {
-        return prefix.contains(packet.destination);
-      }))
+  const auto among = [&](const std::vector<Prefix>& prefixes) {
+    return !prefixes.empty() && holds(prefixes, packet.destination);
+  };
+  if (among(settings.bypass) || among(settings.exempt4) || among(settings.exempt6) ||
+      among(settings.nodes))
     return "by this host's own routes, not through an exit (routing.bypass or routing.nodes)";
   if (!packet.destination.is_v4() && settings.ipv6 == Ipv6Mode::block)
     return "refused (routing.ipv6: block)";

@@ -3,6 +3,7 @@
 // section 4) as plain values, already validated.
 
 #include "gateway/base/net_types.hpp"
+#include "gateway/base/prefix_list.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -36,9 +37,15 @@ inline constexpr std::size_t most_selection_rules = 12;  // two rule preferences
 struct RoutingSettings {
   std::vector<Prefix> sources;     // this node's own pods
   std::vector<IfName> interfaces;  // where they come from (cni0)
-  std::vector<Prefix> bypass;
+  PrefixList bypass;
+  // What of a long bypass list is exempted by a mark; see long_lists.hpp, which also fills them.
+  PrefixList exempt4;
+  PrefixList exempt6;
+  bool exempts_private = false;            // some of that is no public range
+  std::optional<std::string> bypass_file;  // more of both, one a line
+  std::optional<std::string> destinations_file;
   std::vector<Prefix> nodes;             // node addresses, always bypassed
-  std::vector<Prefix> destinations;      // only these leave through the exit; empty: everything
+  PrefixList destinations;               // only these leave through the exit; empty: everything
   std::vector<std::uint16_t> ports;      // empty: all
   std::vector<SelectionRule> selection;  // asked first, in order; the first that fits counts
   std::optional<std::string> exit;       // pin

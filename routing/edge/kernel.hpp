@@ -25,8 +25,8 @@ class Kernel {
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
-  // Rules and routes of protocol 131, all links, which of our nft tables exist. Leaves nft_text and
-  // sysctls empty.
+  // Rules and routes of protocol 131, all links, which of our nft tables exist. Leaves nft_tables
+  // and sysctls empty.
   virtual Result<Actual> read_actual() = 0;
   // Routes of other protocols in these tables, which are ours alone: what others put there.
   virtual Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) = 0;

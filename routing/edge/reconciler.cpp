@@ -15,6 +15,8 @@ namespace {
 // specific one of the same preference: look again until nothing is left to do.
 constexpr int most_passes = 4;
 
+constexpr std::size_t most_kept_elements = 2048;  // of one set, in applied.nft
+
 bool deserves_another_look(const Changes& changes) {
   return std::ranges::any_of(changes.steps, [](const Change& change) {
     const auto* netlink = std::get_if<NetlinkChange>(&change);
@@ -68,10 +70,10 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
   auto actual = kernel_.read_actual();
   if (!actual) return actual;
   if (actual->nft.known && !actual->nft.any()) {
-    actual->nft_text.emplace();
-  } else if (nft_text_ && !nft_touched_ &&
+    actual->nft_tables.emplace();
+  } else if (nft_tables_ && !nft_touched_ &&
              (!actual->nft.known || actual->nft.stamp == nft_stamp_)) {
-    actual->nft_text = nft_text_;
+    actual->nft_tables = nft_tables_;
   }
   std::set<std::uint32_t> tables;
   for (const Route& route : desired.routes)
@@ -112,12 +114,15 @@ awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
 }
 
 awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& run) {
+  // A configuration that was read again brings equal lists: with its own ones held here, the next
+  // comparison sees one object, and memory holds each list once.
+  if (nft_tables_ && *nft_tables_ == desired.nft) nft_tables_ = desired.nft;
   for (int pass = 0; pass < most_passes; ++pass) {
     auto actual = read(desired);
     if (!actual) co_return std::unexpected(std::move(actual.error()));
     Changes changes = diff(desired, *actual);
     if (pass == 0 && standing_) {
-      const bool touched = nft_touched_ || (nft_text_ && actual->nft_text != nft_text_);
+      const bool touched = nft_touched_ || (nft_tables_ && actual->nft_tables != nft_tables_);
       run.report.drift = find_drift(*standing_, desired, *actual, changes, touched);
     }
     // A required sysctl that failed ended the run; one that is not required must not fail again.
@@ -146,6 +151,8 @@ awaitable<Result<void>> Reconciler::step(const Change& change, Run& run) {
   if (const auto* netlink = std::get_if<NetlinkChange>(&change))
     co_return netlink_step(*netlink, run);
   if (const auto* sysctl = std::get_if<WriteSysctl>(&change)) co_return sysctl_step(*sysctl, run);
+  if (const auto* elements = std::get_if<ChangeElements>(&change))
+    co_return co_await change_elements(*elements, run);
   const auto& nft = std::get<ReplaceNft>(change);
   auto done = co_await replace_nft(nft.to);
   if (!done) co_return done;
@@ -190,20 +197,52 @@ Result<void> Reconciler::sysctl_step(const WriteSysctl& change, Run& run) {
   return {};
 }
 
-awaitable<Result<void>> Reconciler::replace_nft(std::string text) {
+// Elements that are not as our copy says (somebody else's hand) are refused by the kernel as a
+// whole; the tables are made anew then.
+awaitable<Result<void>> Reconciler::change_elements(const ChangeElements& change, Run& run) {
+  auto done = co_await kernel_.apply_elements(changes_of(change.sets), nft_stamp_);
+  if (done) {
+    keep_tables(change.to);
+    run.done.emplace_back(change);
+    co_return done;
+  }
+  log::warn("routing", "set elements could not be changed one by one; the tables are made anew",
+            {{"error", done.error().what}});
+  nft_tables_.reset();
+  done = co_await replace_nft(change.to);
+  if (!done) co_return done;
+  run.report.nft = true;
+  run.done.emplace_back(ReplaceNft{change.from, change.to});
+  co_return done;
+}
+
+// The file is for `plan`; large sets are not worth a write of megabytes for every element.
+void Reconciler::keep_tables(NftTables tables) {
+  std::string text = shortened_text_of(tables, most_kept_elements);
+  nft_tables_ = std::move(tables);
+  if (text == saved_text_) return;
+  if (auto saved = files_.save_nft(text); !saved)
+    log::warn("routing", "nft text not saved; `plan` will not show its difference",
+              {{"error", saved.error().what}});
+  else
+    saved_text_ = std::move(text);
+}
+
+awaitable<Result<void>> Reconciler::replace_nft(NftTables wanted) {
   auto before = kernel_.read_actual();
   if (!before) co_return std::unexpected(std::move(before.error()));
   const NftActual& tables = before->nft;
   std::string batch;
   const auto drop_unwanted = [&](bool present, std::string_view table) {
-    if (present && !creates_table(text, table)) batch += fmt::format("delete table {}\n", table);
+    if (present && !creates_table(wanted.text, table))
+      batch += fmt::format("delete table {}\n", table);
   };
   drop_unwanted(tables.inet, "inet oceanid");
   drop_unwanted(tables.ip_nat, "ip oceanid_nat");
   drop_unwanted(tables.ip6_nat, "ip6 oceanid_nat");
-  batch += text;
+  batch += text_of(wanted);
   if (batch.empty()) co_return Result<void>{};
-  nft_text_.reset();  // unknown until the child has ended well
+  nft_tables_.reset();  // unknown until the child has ended well
   const std::uint64_t touches = nft_touches_;
   auto done = co_await kernel_.run_nft(std::move(batch));
   if (!done) co_return done;
@@ -212,10 +251,7 @@ awaitable<Result<void>> Reconciler::replace_nft(std::string text) {
   nft_stamp_ = after->nft.stamp;
   // Who wrote meanwhile may have done so after us; once more is cheap.
   if (touches == nft_touches_) nft_touched_ = false;
-  if (auto saved = files_.save_nft(text); !saved)
-    log::warn("routing", "nft text not saved; `plan` will not show its difference",
-              {{"error", saved.error().what}});
-  nft_text_ = std::move(text);
+  keep_tables(std::move(wanted));
   co_return Result<void>{};
 }
 
@@ -239,9 +275,21 @@ awaitable<Result<std::string>> Reconciler::plan(NetworkState desired) {
   auto actual = read(desired);
   if (!actual) co_return std::unexpected(std::move(actual.error()));
   // Another process applied it: its file says what, as long as the tables are there.
-  if (!actual->nft_text)
-    if (auto text = files_.load_nft()) actual->nft_text = std::move(*text);
-  co_return describe(diff(desired, *actual));
+  std::string unknown;
+  if (!actual->nft_tables)
+    if (auto text = files_.load_nft()) {
+      ReadTables kept = read_shortened(*text);
+      for (const std::string& name : kept.left_out) {
+        const auto wanted = std::ranges::find(desired.nft.sets, name, &NamedSet::name);
+        if (wanted == desired.nft.sets.end()) continue;
+        kept.tables.sets.push_back(*wanted);
+        unknown += fmt::format("elements of {}: {} wanted; those in force are not compared\n", name,
+                               wanted->prefixes.size());
+      }
+      std::ranges::sort(kept.tables.sets, {}, &NamedSet::name);
+      actual->nft_tables = std::move(kept.tables);
+    }
+  co_return describe(diff(desired, *actual)) + unknown;
 }
 
 void Reconciler::distrust_nft() {

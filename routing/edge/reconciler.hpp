@@ -1,8 +1,8 @@
 #pragma once
 // Makes the kernel match a desired network state and takes all of it away again. Calls are
-// serialised; the object belongs to one thread. Nothing is trusted from memory but the text of the
-// nft tables: rules, routes, links and sysctls are read from the kernel on every call, so a crash
-// needs no repair.
+// serialised; the object belongs to one thread. Nothing is trusted from memory but the text and the
+// elements of the nft tables (listing large sets costs most of a second): rules, routes, links and
+// sysctls are read from the kernel on every call, so a crash needs no repair.
 //
 //   apply: read -> diff -> steps, in order -> (on failure) the done steps backwards -> report
 //
@@ -10,7 +10,8 @@
 // next apply() completes it.
 //
 // Files in state_dir: sysctls.json (former values and boot id), applied.nft (text in force, for
-// `plan`), last_good.json (for `oceanid guard`). All written atomically, mode 0600.
+// `plan`, without the elements of large sets), last_good.json (for `oceanid guard`). All written
+// atomically, mode 0600.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/asio.hpp"
@@ -89,7 +90,9 @@ class Reconciler {
   Result<Actual> read(const NetworkState& desired);
   awaitable<Result<void>> converge(const NetworkState& desired, Run& run);
   awaitable<Result<void>> step(const Change& change, Run& run);
-  awaitable<Result<void>> replace_nft(std::string text);
+  awaitable<Result<void>> replace_nft(NftTables tables);
+  awaitable<Result<void>> change_elements(const ChangeElements& change, Run& run);
+  void keep_tables(NftTables tables);
   Result<void> netlink_step(const NetlinkChange& change, Run& run);
   Result<void> sysctl_step(const WriteSysctl& change, Run& run);
   awaitable<std::string> roll_back(const Run& run);  // what could not be undone; empty: all was
@@ -101,11 +104,12 @@ class Reconciler {
   bool held_ = false;
   Kernel& kernel_;
   StateFiles files_;
-  std::optional<std::string> nft_text_;  // in force since our last commit
-  std::uint64_t nft_stamp_ = 0;          // of the tables after that commit
-  bool nft_touched_ = false;             // by somebody else since
-  std::uint64_t nft_touches_ = 0;        // how often, ever
-  std::optional<Actual> standing_;       // after the last apply() that went well
+  std::optional<NftTables> nft_tables_;    // in force since our last commit
+  std::optional<std::string> saved_text_;  // applied.nft, as we wrote it
+  std::uint64_t nft_stamp_ = 0;            // of the tables after that commit
+  bool nft_touched_ = false;               // by somebody else since
+  std::uint64_t nft_touches_ = 0;          // how often, ever
+  std::optional<Actual> standing_;         // after the last apply() that went well
 };
 
 }  // namespace oceanid::routing

@@ -120,6 +120,7 @@ awaitable<Result<DownReport>> Reconciler::down() {
   DownReport report;
   report.changes = run.done.size() + restore_sysctls(nothing, report.kept);
   if (first_error) co_return std::unexpected(std::move(*first_error));
+  saved_text_.reset();
   if (auto removed = files_.save_nft({}); !removed)
     co_return std::unexpected(std::move(removed.error()));
   co_return report;

@@ -72,6 +72,14 @@ json::object encode(const LinkState& link) {
   return {{"name", link.name.str()}, {"mtu", link.mtu}, {"addresses", std::move(addresses)}};
 }
 
+// Elements in one text: a value of its own for each would take fifty times its bytes.
+json::object encode(const NamedSet& set) {
+  std::string elements;
+  for (const Prefix& prefix : set.prefixes)
+    elements += (elements.empty() ? "" : " ") + element_text(prefix);
+  return {{"name", set.name}, {"family", to_string(set.family)}, {"elements", std::move(elements)}};
+}
+
 json::object encode(const Sysctl& sysctl) {
   return {{"path", sysctl.path}, {"value", sysctl.value}, {"required", sysctl.required}};
 }
@@ -197,6 +205,22 @@ void decode(Reader& in, LinkState& link) {
   }
 }
 
+void decode(Reader& in, NamedSet& set) {
+  set.name = in.text("name");
+  set.family = in.text("family") == to_string(Family::v6) ? Family::v6 : Family::v4;
+  const std::string elements = in.text("elements");
+  std::vector<Prefix> prefixes;
+  for (std::string_view rest = elements; !rest.empty();) {
+    const std::size_t length = std::min(rest.find(' '), rest.size());
+    if (auto prefix = Prefix::parse(rest.substr(0, length)); prefix)
+      prefixes.push_back(*prefix);
+    else
+      in.note("elements");
+    rest.remove_prefix(std::min(length + 1, rest.size()));
+  }
+  set.prefixes = std::move(prefixes);
+}
+
 void decode(Reader& in, Sysctl& sysctl) {
   sysctl = Sysctl{in.text("path"), in.text("value"), in.flag("required")};
 }
@@ -221,7 +245,8 @@ std::string encode_state(const NetworkState& state) {
                          {"links", encode_all(state.links)},
                          {"rules", encode_all(state.rules)},
                          {"routes", encode_all(state.routes)},
-                         {"nft", state.nft},
+                         {"nft", state.nft.text},
+                         {"sets", encode_all(state.nft.sets)},
                          {"sysctls", encode_all(state.sysctls)}};
   return json::serialize(out) + "\n";
 }
@@ -240,7 +265,9 @@ Result<NetworkState> decode_state(std::string_view text) {
   decode_all(in, "rules", out.rules, problem);
   decode_all(in, "routes", out.routes, problem);
   decode_all(in, "sysctls", out.sysctls, problem);
-  out.nft = in.text("nft");
+  out.nft.text = in.text("nft");
+  // The text of an older file has the elements inside.
+  if (in.has("sets")) decode_all(in, "sets", out.nft.sets, problem);
   if (problem) return fail(Errc::protocol, *problem);
   return out;
 }

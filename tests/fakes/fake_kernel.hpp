@@ -17,7 +17,7 @@ namespace oceanid::routing {
 
 class FakeKernel final : public Kernel {
  public:
-  Actual state;  // state.nft_text: text of the tables; none until the first commit
+  Actual state;  // state.nft_tables: as they are; none until the first commit
   std::map<std::string, std::string> sysctls;
   HostFacts host;
   std::vector<std::string> log;  // every change, in the words of describe()
@@ -48,12 +48,12 @@ class FakeKernel final : public Kernel {
     }
     for (const auto& [path, value] : sysctls)
       out += sysctl_assignment(path, value) + "\n";
-    return out + "nft: " + state.nft_text.value_or("") + "\n";
+    return out + "nft: " + (state.nft_tables ? text_of(*state.nft_tables) : "") + "\n";
   }
 
   Result<Actual> read_actual() override {
     Actual out = state;
-    out.nft_text.reset();  // the kernel does not tell
+    out.nft_tables.reset();  // the kernel does not tell
     return out;
   }
 
@@ -100,7 +100,7 @@ class FakeKernel final : public Kernel {
     set(state.nft.ip_nat, "ip oceanid_nat");
     set(state.nft.ip6_nat, "ip6 oceanid_nat");
     ++state.nft.stamp;
-    state.nft_text = state.nft.any() ? text : "";
+    state.nft_tables = state.nft.any() ? read_shortened(text).tables : NftTables{};
     co_return Result<void>{};
   }
 
@@ -112,6 +112,7 @@ class FakeKernel final : public Kernel {
     for (ElementChange& change : changes) {
       log.push_back(fmt::format("elements {}{}", change.action == ElementAction::add ? '+' : '-',
                                 change.set));
+      if (auto done = change_prefixes(change); !done) co_return done;
       for (const KeyElement& one : change.keys) {
         auto& known = keys[change.set];
         std::erase_if(known, [&](const KeyElement& other) { return other.key == one.key; });
@@ -123,6 +124,23 @@ class FakeKernel final : public Kernel {
   }
 
  private:
+  // As the kernel: what is not there cannot be removed.
+  Result<void> change_prefixes(const ElementChange& change) {
+    if (change.prefixes.empty()) return {};
+    auto& sets = state.nft_tables->sets;
+    auto set = std::ranges::find(sets, change.set, &NamedSet::name);
+    if (set == sets.end()) return fail_errno(change.set, ENOENT);
+    std::vector<Prefix> now = set->prefixes;
+    for (const Prefix& prefix : change.prefixes) {
+      if (change.action == ElementAction::add)
+        now.push_back(prefix);
+      else if (std::erase(now, prefix) != 1)
+        return fail_errno(change.set, ENOENT);
+    }
+    std::ranges::sort(now);
+    set->prefixes = std::move(now);
+    return {};
+  }
   Result<void> failure(std::string_view text) const {
     for (const auto& [pattern, error] : failures)
       if (text.find(pattern) != std::string_view::npos) return fail_errno(text, error);

@@ -85,7 +85,7 @@ inline NetworkState sample_state(std::string_view exit = "oc-one") {
   out.routes.push_back(peer);
   out.links = {{device("oc-one"), 1420, {{IpAddress::parse("10.99.0.3").value(), 32}}},
                {device("oc-two"), 1400, {{IpAddress::parse("10.99.0.3").value(), 32}}}};
-  out.nft = sample_nft("kill switch");
+  out.nft.text = sample_nft("kill switch");
   out.sysctls = {{"net/ipv4/conf/all/src_valid_mark", "1", true},
                  {"net/ipv4/conf/oc-one/rp_filter", "2", true}};
   return out;

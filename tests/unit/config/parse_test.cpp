@@ -157,7 +157,7 @@ TEST(Parse, RefusesMoreThanAMebibyte) {
   const auto config = parse(comment + "#", user_context());
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().at(0).message,
-            "found more than 1 MiB; allowed: a configuration of up to 1 MiB");
+            "found more than 4 MiB; allowed: a configuration of up to 4 MiB");
 }
 
 TEST(Parse, ListsTwoHundredProblemsAndCountsTheRest) {

@@ -58,7 +58,7 @@ NetworkState random_state(std::mt19937& random) {
   }
   out.routes = routes;
   if (pick(2)) out.links.push_back({device("oc-one"), 1400 + pick(2), {}});
-  if (pick(2)) out.nft = sample_nft(pick(2) ? "a" : "b");
+  if (pick(2)) out.nft.text = sample_nft(pick(2) ? "a" : "b");
   if (pick(2)) out.sysctls.push_back({"net/ipv4/ip_forward", "1", true});
   return out;
 }
@@ -146,7 +146,7 @@ TEST(Diff, SwitchesTheExitWithOneReplace) {
 TEST(Diff, RemovesTheLostExitBeforeNftRuns) {
   NetworkState desired = sample_state();
   std::erase(desired.routes, open_default(Family::v4, 13128, "oc-one"));
-  desired.nft = sample_nft("other");
+  desired.nft.text = sample_nft("other");
   EXPECT_THAT(texts(diff(desired, as_if_applied(sample_state()))),
               ElementsAre("- default dev oc-one table 13128 metric 10", "~ nft tables of oceanid"));
 }
@@ -195,12 +195,12 @@ TEST(Diff, InverseOfEveryStepIsItsOwnInverse) {
     EXPECT_NE(*back, change);
     EXPECT_EQ(inverse(*back), change);
   }
-  EXPECT_FALSE(inverse(ReplaceNft{std::nullopt, "x"}));
+  EXPECT_FALSE(inverse(ReplaceNft{std::nullopt, NftTables{"x", {}}}));
 }
 
 TEST(Describe, GroupsChangesAndDiffsNftByLine) {
   NetworkState desired = sample_state("oc-two");
-  desired.nft = sample_nft("second");
+  desired.nft.text = sample_nft("second");
   Actual actual = as_if_applied(sample_state("oc-one"));
   actual.sysctls["net/ipv4/conf/all/src_valid_mark"] = "0";
   const std::string counter =

@@ -2,10 +2,12 @@
 // Inputs of the plan for nodes of the reference cluster, shared by the plan's tests. The kernel
 // experiment in tests/routing uses the same addresses.
 
+#include "routing/core/long_lists.hpp"
 #include "routing/core/plan.hpp"
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace oceanid::routing::examples {
@@ -78,6 +80,12 @@ inline RoutingSettings steering(std::string_view pods) {
   return out;
 }
 
+inline void add_bypass(Inputs& in, std::string_view text) {
+  std::vector<Prefix> all = in.routing->bypass;
+  all.push_back(prefix(text));
+  in.routing->bypass = std::move(all);
+}
+
 inline ServeExitSettings serving(std::string_view seen) {
   ServeExitSettings out;
   out.uplink = name("eth0");
@@ -148,7 +156,7 @@ inline Inputs meliae() {
 inline Inputs calypso() {
   Inputs in = node("10.99.0.4", "192.168.77.40", "192.168.77.0/24", 4);
   in.routing = steering("10.42.3.0/24");
-  in.routing->bypass.push_back(prefix("192.168.77.9/32"));
+  add_bypass(in, "192.168.77.9/32");
   in.links = {dialled(tethys_peer()), dialled(meliae_peer())};
   in.exits = {by_peer("tethys"), by_peer("meliae")};
   in.active = 1;
@@ -160,7 +168,7 @@ inline Inputs dual_stack() {
   Inputs in = tethys();
   in.tunnel_addresses.push_back(address("fd99::1"));
   in.routing->sources.push_back(prefix("fd42:0::/64"));
-  in.routing->bypass.push_back(prefix("fd42::/32"));
+  add_bypass(in, "fd42::/32");
   in.routing->ipv6 = Ipv6Mode::exit;
   in.serve_exit->clients.push_back(prefix("fd42::/32"));
   in.links[0].peers[0].addresses.push_back(address("fd99::3"));
@@ -176,6 +184,16 @@ inline Inputs dual_stack() {
 inline Inputs open_worker() {
   Inputs in = styx();
   in.routing->kill_switch = false;
+  return in;
+}
+
+// More destinations without an exit than there are rules for; 192.0.2.10 is one of them.
+inline Inputs long_bypass() {
+  Inputs in = styx();
+  std::vector<Prefix> all = in.routing->bypass;
+  for (unsigned i = 0; i < 66; ++i)
+    all.push_back(Prefix::host(IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(3 * i + 1)})));
+  set_bypass(*in.routing, std::move(all));
   return in;
 }
 
@@ -293,6 +311,7 @@ inline std::map<std::string, Inputs> all() {
           {"databases-only", databases_only()},
           {"selecting-worker", selecting_worker()},
           {"selecting-exit", selecting_exit()},
+          {"long-bypass", long_bypass()},
           {"exit-without-pods", exit_without_pods()},
           {"foreign-interface", foreign_interface()},
           {"mapped-exit", mapped_exit()},

@@ -106,7 +106,7 @@ TEST_F(ReconcilerTest, RollsAFailedReloadBackToWhatRan) {
   ASSERT_TRUE(apply(sample_state("oc-one")));
   const std::string before = kernel_.dump();
   NetworkState next = sample_state("oc-two");
-  next.nft = sample_nft("next");
+  next.nft.text = sample_nft("next");
   std::erase_if(next.rules, [](const Rule& rule) { return rule.priority == 5110; });
   kernel_.failures = {{"- 5110", EPERM}};
   const auto report = apply(next);
@@ -281,7 +281,7 @@ TEST_F(ReconcilerTest, PlanChangesNothingAndKnowsTheTextOfAnotherProcess) {
   restart();
   EXPECT_EQ(plan(sample_state()).value(), "nothing to change\n");
   NetworkState next = sample_state();
-  next.nft = sample_nft("next");
+  next.nft.text = sample_nft("next");
   const std::string text = plan(next).value();
   EXPECT_THAT(text, HasSubstr("comment \"next\""));
   EXPECT_THAT(text, testing::Not(HasSubstr("table inet")));
@@ -289,7 +289,7 @@ TEST_F(ReconcilerTest, PlanChangesNothingAndKnowsTheTextOfAnotherProcess) {
 
 TEST_F(ReconcilerTest, RemovesATableThatTheTextNoLongerHas) {
   NetworkState state = sample_state();
-  state.nft += "table ip oceanid_nat {\n}\n";
+  state.nft.text += "table ip oceanid_nat {\n}\n";
   ASSERT_TRUE(apply(state));
   EXPECT_TRUE(kernel_.state.nft.ip_nat);
   ASSERT_TRUE(apply(sample_state()));

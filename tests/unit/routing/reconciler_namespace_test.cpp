@@ -83,7 +83,7 @@ class Host {
 
 NetworkState full_state(std::string_view exit = "oc-one") {
   NetworkState state = sample_state(exit);
-  state.nft += "table ip oceanid_nat {\n}\n";
+  state.nft.text += "table ip oceanid_nat {\n}\n";
   state.sysctls.push_back({"net/ipv4/ip_forward", "1", true});
   return state;
 }
@@ -171,7 +171,7 @@ TEST(ReconcilerNamespace, RollsBackWhenTheKernelRefusesAStep) {
     ASSERT_TRUE(host.apply(full_state("oc-one")));
     const std::string before = Host::rules_routes_nft_sysctls();
     NetworkState wrong = full_state("oc-two");
-    wrong.nft = sample_nft("wrong");
+    wrong.nft.text = sample_nft("wrong");
     Route unreachable = open_default(Family::v4, 13140, "oc-two");
     unreachable.gateway = IpAddress::parse("198.51.100.1").value();  // and not on_link
     wrong.routes.push_back(unreachable);

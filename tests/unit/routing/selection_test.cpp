@@ -168,8 +168,10 @@ TEST(Selection, WithoutTheKillSwitchNoLaterLineCatchesWhatTheLostExitCarried) {
 TEST(Selection, ALongListOfDestinationsIsNotMadeOfRules) {
   Inputs in = examples::databases_only();
   in.routing->ports.clear();
+  std::vector<Prefix> many = in.routing->destinations;
   for (unsigned i = 0; i < 200; ++i)
-    in.routing->destinations.push_back(prefix("198.18." + std::to_string(i) + ".0/24"));
+    many.push_back(prefix("198.18." + std::to_string(i) + ".0/24"));
+  in.routing->destinations = std::move(many);
   const NetworkState state = plan(in);
   EXPECT_LT(state.rules.size(), 60U);
   const RoutedPacket outside{address("10.42.1.11"), address("192.0.2.10"), tcp, 443};
