@@ -100,6 +100,8 @@ struct Finder {
   void operator()(const ReplaceNft&) {
     if (nft_touched) note(DriftKind::nft, Deed::changed, "the nft tables of oceanid", {});
   }
+  // Tables that somebody else touched are made anew as a whole: these are our own change of mind.
+  void operator()(const ChangeElements&) {}
 };
 
 std::string_view to_string(Deed deed) {

@@ -41,8 +41,8 @@ struct Keeper {
                                      DriftWatch::Events{[this](auto&) { ++host_changes; }, [] {}});
     state = sample_state();
     std::erase_if(state.routes, [](const Route& route) { return route.family == Family::v6; });
-    state.nft.insert(state.nft.rfind("  chain guard"),
-                     "  set few { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 } }\n");
+    state.nft.text.insert(state.nft.text.rfind("  chain guard"),
+                          "  set few { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 } }\n");
     apply();
     settle();
   }

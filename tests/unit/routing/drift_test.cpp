@@ -64,7 +64,7 @@ TEST_F(DriftTest, OurOwnChangeOfMindIsNone) {
   NetworkState other = sample_state("oc-two");
   other.rules.pop_back();
   other.links[0].mtu = 1380;
-  other.nft = sample_nft("another");
+  other.nft.text = sample_nft("another");
   other.sysctls[1].value = "0";
   EXPECT_THAT(apply(other), IsEmpty());
   EXPECT_THAT(apply(), IsEmpty());
