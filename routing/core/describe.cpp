@@ -24,7 +24,9 @@ std::string protocol_name(std::uint8_t protocol) {
 }
 
 struct ActionText {
-  std::string operator()(const Lookup& a) const { return fmt::format("lookup {}", a.table); }
+  std::string operator()(const Lookup& a) const {
+    return fmt::format("lookup {}{}", a.table, a.specific ? " suppress_prefixlength 0" : "");
+  }
   std::string operator()(const Goto& a) const { return fmt::format("goto {}", a.priority); }
   std::string operator()(const Nop&) const { return "nop"; }
   std::string operator()(const Unreachable&) const { return "unreachable"; }

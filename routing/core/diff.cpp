@@ -51,7 +51,8 @@ bool is_closed(const Route& route) {
 int rank_of(const RuleAction& action) {
   if (std::holds_alternative<Nop>(action)) return 0;
   if (std::holds_alternative<Goto>(action)) return 1;
-  if (std::holds_alternative<Lookup>(action)) return 3;
+  // What an unreachable of a later preference would cut off otherwise, for a moment.
+  if (const auto* lookup = std::get_if<Lookup>(&action)) return lookup->specific ? 1 : 3;
   return 2;
 }
 

@@ -109,6 +109,7 @@ struct LinkState {
 
 struct Lookup {
   std::uint32_t table = 0;
+  bool specific = false;  // the table's default route does not count (suppress_prefixlength 0)
   auto operator<=>(const Lookup&) const = default;
 };
 struct Goto {

@@ -196,6 +196,10 @@ void NftParts::output() {
   out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");
   if (pods) {
     out.line("oifname " + names(scene.pods) + " return");
+    // While the pods' bridge is gone, what the node answers them would follow main's default.
+    if (!scene.uplinks.empty())
+      out.each("oifname " + names(scene.uplinks), out.in("daddr", "sources"),
+               "counter name leak_blocked drop");
     out.each("", out.in("daddr", "near"), "return");
     if (!scene.uplinks.empty())
       out.each("oifname != " + names(scene.uplinks), out.in("daddr", "cluster"), "return");

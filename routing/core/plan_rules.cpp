@@ -19,6 +19,12 @@
 //   +62..+87  the same for the next of routing.selection, two each: lookup T or T+1+i, or goto end
 //   +88  iif PODS                             unreachable kill switch: forged sources, IPv6
 //   +90                                       nop         the end
+//   32764  iif PODS to CLUSTER not EXEMPT     lookup main, without its default
+//   32765  the same                           unreachable
+//
+// The last two stand behind everybody else's rules, just before main's: a pod, service or tailnet
+// destination whose own route is gone (or that nobody translates any more, after `nft flush
+// ruleset`) must not follow main's default out of the cluster.
 //
 // T the egress table, T+1+i the table of exit i, R the return table. Two facts behind this:
 // rp_filter's reverse look-up of a forwarded packet runs with iif = the device that it leaves by
@@ -34,6 +40,8 @@ namespace oceanid::routing::detail {
 namespace {
 
 constexpr std::size_t most_destinations = 64;  // of one line, as rules
+constexpr std::uint32_t main_table = 254;
+constexpr std::uint32_t main_priority = 32766;  // of the kernel's own rule that looks it up
 
 class RuleBook {
  public:
@@ -70,6 +78,7 @@ class RuleBook {
   void spread(Rule model, const Prefixes& sources, const Selector& selector);
   std::optional<RuleAction> action_of(Family family, const Selector& selector, bool last) const;
   bool steers(Family family) const;
+  void keep_in_cluster(Family family, const IfName& interface);
 
   const Scene& scene_;
   IfName loopback_;
@@ -177,6 +186,7 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
     rule.iif = interface;
     rule.to = prefix;
   }
+  if (scene_.kill_switch) keep_in_cluster(family, interface);
   if (scene_.in.draining && steers(family)) {
     Rule& rule = add(family, 55, Lookup{scene_.exit_table(*scene_.in.draining)});
     rule.iif = interface;
@@ -188,6 +198,24 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
       select(family, interface, i);
   const bool everything = scene_.selectors.back().way != Way::direct;
   if (blocked || (scene_.kill_switch && everything)) add(family, 88, Unreachable{}).iif = interface;
+}
+
+// Answers of inbound connections may: whoever came by the uplink is there, whatever its address.
+void RuleBook::keep_in_cluster(Family family, const IfName& interface) {
+  for (const Prefix& prefix : of_family(scene_.cluster, family)) {
+    if (!std::ranges::binary_search(scene_.bypass, prefix)) continue;
+    Rule rule;
+    rule.family = family;
+    rule.iif = interface;
+    rule.to = prefix;
+    rule.mark = Mark{0, scene_.marks.exempt.mask};
+    rule.priority = main_priority - 2;
+    rule.action = Lookup{main_table, true};
+    rules_.push_back(rule);
+    rule.priority = main_priority - 1;
+    rule.action = Unreachable{};
+    rules_.push_back(rule);
+  }
 }
 
 // Without a kill switch and an exit pods have main's way; a later line must not catch them.

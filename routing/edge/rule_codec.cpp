@@ -21,6 +21,7 @@ struct PutAction {
     head.action = FR_ACT_TO_TBL;
     head.table = action.table < 256 ? static_cast<std::uint8_t>(action.table) : RT_TABLE_UNSPEC;
     message.put_u32(FRA_TABLE, action.table);
+    if (action.specific) message.put_u32(FRA_SUPPRESS_PREFIXLEN, 0);
   }
   void operator()(const Goto& action) const {
     head.action = FR_ACT_GOTO;
@@ -65,7 +66,8 @@ Message encode_rule(std::uint16_t type, std::uint16_t flags, const Rule& rule) {
 std::optional<RuleAction> decode_action(const fib_rule_hdr& head, const Attributes& attributes) {
   switch (head.action) {
     case FR_ACT_TO_TBL:
-      return Lookup{attributes.u32(FRA_TABLE).value_or(head.table)};
+      return Lookup{attributes.u32(FRA_TABLE).value_or(head.table),
+                    attributes.u32(FRA_SUPPRESS_PREFIXLEN) == 0U};
     case FR_ACT_GOTO:
       return Goto{attributes.u32(FRA_GOTO).value_or(0)};
     case FR_ACT_NOP:
@@ -92,8 +94,9 @@ constexpr std::uint32_t no_suppression = 0xffffffff;
 // True when the rule has nothing that Rule cannot express.
 bool is_expressible(const fib_rule_hdr& head, const Attributes& a) {
   const bool inverted = (head.flags & FIB_RULE_INVERT) != 0;
+  const std::uint32_t shortest = a.u32(FRA_SUPPRESS_PREFIXLEN).value_or(no_suppression);
   const bool suppresses =
-      a.u32(FRA_SUPPRESS_PREFIXLEN).value_or(no_suppression) != no_suppression ||
+      (shortest != no_suppression && (shortest != 0 || head.action != FR_ACT_TO_TBL)) ||
       a.u32(FRA_SUPPRESS_IFGROUP).value_or(no_suppression) != no_suppression;
   const bool other = head.tos != 0 || a.has(FRA_FLOW) || a.has(FRA_TUN_ID) ||
                      a.u8(FRA_L3MDEV).value_or(0) != 0 || a.has(FRA_UID_RANGE) ||

@@ -29,7 +29,10 @@ void put_number(json::object& out, std::string_view key, const std::optional<T>&
 
 struct PutAction {
   json::object& out;
-  void operator()(const Lookup& action) const { out["lookup"] = action.table; }
+  void operator()(const Lookup& action) const {
+    out["lookup"] = action.table;
+    if (action.specific) out["specific"] = true;
+  }
   void operator()(const Goto& action) const { out["goto"] = action.priority; }
   void operator()(const Nop&) const { out["nop"] = true; }
   void operator()(const Unreachable&) const { out["unreachable"] = true; }
@@ -153,7 +156,9 @@ class Reader {
 constexpr std::uint64_t most_u32 = 0xffffffff;
 
 RuleAction decode_action(Reader& in) {
-  if (in.has("lookup")) return Lookup{static_cast<std::uint32_t>(in.number("lookup", most_u32))};
+  if (in.has("lookup"))
+    return Lookup{static_cast<std::uint32_t>(in.number("lookup", most_u32)),
+                  in.has("specific") && in.flag("specific")};
   if (in.has("goto")) return Goto{static_cast<std::uint32_t>(in.number("goto", most_u32))};
   if (in.has("nop")) return Nop{};
   if (in.has("unreachable")) return Unreachable{};

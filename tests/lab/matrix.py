@@ -22,15 +22,10 @@ KINDS = ("tcp", "udp", "icmp", "tcp-open", "udp-open", "proxy")
 
 
 NOTHING = re.compile(r"(?!)")
-# Two things that nftables alone holds, so that they pass between a flush and our repair. A pod's packet to a service's
-# address that kube-proxy's table would have turned follows the node's default route, for the bypass rules leave cluster
-# destinations to main. And a reset that a node sends for a socket of its own that is gone has the tunnel's address and no
-# device; a rule against it would be met by the reverse look-up (rp_filter) of every answer that comes by a tunnel, too.
-UNTURNED = re.compile(r" 10\.42\.\d+\.\d+ > 10\.43\.| 10\.99\.0\.\d+ > \S+ 6$")
-
-# The gateway's own answers, by a service's address, to a pod whose bridge is gone: they follow the node's default route.
-# They are the node's, and a pod's address is their destination.
-UNANSWERABLE = re.compile(r" 10\.43\.0\.128 > 10\.42\.\d+\.\d+ 6$")
+# What nftables alone holds, so that it passes between a flush and our repair: a reset that a node sends for a socket of its
+# own that is gone has the tunnel's address and no device; a rule against it would be met by the reverse look-up (rp_filter)
+# of every answer that comes by a tunnel, too.
+UNTURNED = re.compile(r" 10\.99\.0\.\d+ > \S+ 6$")
 
 
 class Worker:

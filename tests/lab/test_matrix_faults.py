@@ -27,7 +27,7 @@ A quarter of it runs by default, the rest with --long.
 import pytest
 
 from conftest import EXIT_ADDRESS, NODES, PROXY
-from matrix import UNANSWERABLE, UNTURNED
+from matrix import UNTURNED
 
 EXITS = ("tethys", "meliae")
 
@@ -91,7 +91,7 @@ def test_a_tunnel_is_deleted(witness, node, device):
                                                 if (node, link) not in (("styx", "tailscale0"), ("tethys", "cni0"))])])
 def test_a_neighbours_link_goes_and_returns(witness, node, link):
     """k3s #14142: a restart of Tailscale takes Flannel's device with it."""
-    with witness.case(tolerated=UNANSWERABLE) as undo:
+    with witness.case() as undo:
         witness.lab.fault("link-gone", node, "on", link)
         undo.callback(witness.lab.fault, "link-gone", node, "off", link)
     env = witness.lab.env()

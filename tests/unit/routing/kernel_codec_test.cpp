@@ -23,6 +23,9 @@ TEST(RuleCodec, ReadsBackWhatItWrites) {
   six.to = prefix("2001:db8::1/128");
   six.oif = device("oc-two");
   rules.push_back(six);
+  Rule specific = rule(32764, Lookup{254, true});
+  specific.mark = Mark{0, 0x01000000};
+  rules.push_back(specific);
   for (const Rule& wanted : rules) {
     const Message message = encode_add_rule(wanted);
     ASSERT_TRUE(message.complete());
@@ -50,6 +53,9 @@ TEST(RuleCodec, SaysWhenARuleIsMoreThanItCanExpress) {
   EXPECT_TRUE(decode_rule(*message.header())->exact);
   message.put_u32(FRA_TUN_ID, 1);
   EXPECT_FALSE(decode_rule(*message.header())->exact);
+  Message longer = encode_add_rule(rule(5100, Lookup{13128}));
+  longer.put_u32(FRA_SUPPRESS_PREFIXLEN, 8);
+  EXPECT_FALSE(decode_rule(*longer.header())->exact);
 }
 
 TEST(RouteCodec, ReadsBackWhatItWrites) {

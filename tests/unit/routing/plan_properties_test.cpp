@@ -54,6 +54,7 @@ TEST(PlanProperties, EqualInputsGiveEqualStates) {
 TEST(PlanProperties, EveryRuleHasAPreferenceOfOurs) {
   for (const auto& [what, in] : variations())
     for (const Rule& rule : plan(in).rules) {
+      if (rule.priority == 32764 || rule.priority == 32765) continue;
       EXPECT_GE(rule.priority, 5100U) << what;
       EXPECT_LE(rule.priority, 5190U) << what;
     }
@@ -77,9 +78,29 @@ TEST(PlanProperties, EveryGotoEndsAtTheLastRuleOfItsFamily) {
 TEST(PlanProperties, NoRuleLooksUpASystemTable) {
   for (const auto& [what, in] : variations())
     for (const Rule& rule : plan(in).rules)
-      if (const auto* look_up = std::get_if<Lookup>(&rule.action)) {
+      if (const auto* look_up = std::get_if<Lookup>(&rule.action); look_up && !look_up->specific) {
         EXPECT_GT(look_up->table, 255U) << what;
       }
+}
+
+// Behind everybody else's rules: main's own routes, then nothing. Answers of inbound connections
+// (EXEMPT) take main's default, whatever private address asked.
+TEST(PlanProperties, ClusterDestinationsNeverMeetMainsDefault) {
+  for (const auto& [what, in] : variations()) {
+    if (!in.routing || !in.routing->kill_switch) continue;
+    const std::vector<Rule> rules = plan(in).rules;
+    for (const Rule& bypass : rules) {
+      if (bypass.priority != 5150 || bypass.to != Prefix::parse("10.43.0.0/16").value()) continue;
+      Rule last = bypass;
+      last.mark = Mark{0, 0x01000000};
+      last.priority = 32764;
+      last.action = Lookup{254, true};
+      EXPECT_NE(std::ranges::find(rules, last), rules.end()) << what;
+      last.priority = 32765;
+      last.action = Unreachable{};
+      EXPECT_NE(std::ranges::find(rules, last), rules.end()) << what;
+    }
+  }
 }
 
 TEST(PlanProperties, EveryTableThatIsLookedUpEndsUnreachable) {
@@ -87,7 +108,7 @@ TEST(PlanProperties, EveryTableThatIsLookedUpEndsUnreachable) {
     const NetworkState state = plan(in);
     for (const Rule& rule : state.rules) {
       const auto* look_up = std::get_if<Lookup>(&rule.action);
-      if (look_up == nullptr) continue;
+      if (look_up == nullptr || look_up->specific) continue;
       const auto last = defaults(state, rule.family, look_up->table, RouteType::unreachable);
       ASSERT_EQ(last.size(), 1U) << what << " table " << look_up->table;
       EXPECT_EQ(last[0].metric, 4294967295U) << what;
