@@ -285,7 +285,7 @@ class World:
     def remove_rules(self, node: str) -> None:
         for family in ("-4", "-6"):
             for rule in json.loads(self.on(node, "ip", family, "-j", "rule") or "[]"):
-                if 5100 <= rule["priority"] <= 5190:
+                if 5100 <= rule["priority"] <= 5190 or rule["priority"] in (32764, 32765):
                     self.on(node, "ip", family, "rule", "del", "pref", str(rule["priority"]))
 
     def rp_filter(self, value: int) -> None:
