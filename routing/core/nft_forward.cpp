@@ -15,6 +15,8 @@ constexpr std::string_view reset = "counter name invalid_reset reject with tcp r
 
 void NftParts::forward() {
   out.begin("guard", "filter hook forward priority filter - 5");
+  // Not in a chain of its own: each hook costs every packet about as much as three rules.
+  if (!scene.tunnels.empty()) out.line("tcp flags & (syn | rst) == syn jump mss_of_syn");
   if (!scene.tunnels.empty()) out.line("iifname \"oc-*\" goto from_tunnel");
   if (scene.steering) out.line("iifname " + names(scene.pods) + " goto from_pods");
   if (!scene.tunnels.empty()) out.line("oifname \"oc-*\" goto into_tunnel");
@@ -47,9 +49,12 @@ void NftParts::from_pods() {
   out.end();
   to_cluster();
   if (scene.tunnels.empty()) return;
+  out.begin("invalid_from_pods");
+  out.line(fmt::format("meta l4proto tcp {}", reset));
+  out.line("counter name foreign_source drop");
+  out.end();
   out.begin("pods_into_tunnel");
-  out.line(fmt::format("ct state invalid meta l4proto tcp {}", reset));
-  out.line("ct state invalid counter name foreign_source drop");
+  out.line("ct state invalid goto invalid_from_pods");
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
   refuse_translated();
   if (scene.pins) out.line("goto pinned");

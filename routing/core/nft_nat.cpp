@@ -83,9 +83,6 @@ std::vector<std::string> snat_of(const Scene& scene, Family family) {
 // look-up ignores the steering rules and finds the uplink's 1500, so the number is fixed.
 void NftParts::mss() {
   if (scene.tunnels.empty()) return;
-  out.begin("mss", "filter hook forward priority mangle");
-  out.line("tcp flags & (syn | rst) == syn goto mss_of_syn");  // the others pay for one rule
-  out.end();
   out.begin("mss_of_syn");
   out.line("oifname \"oc-*\" tcp option maxseg size set rt mtu");
   for (const TunnelLink& link : scene.in.links) {

@@ -4,10 +4,10 @@
 // the waking segment (reset_segment.hpp) sees to it that it does. The elements live long enough for
 // a second waking and for a pod that is slow to answer.
 //
-// Behind connection tracking (-200) and before the marks: the reset is made while the packet's
-// entry is known, so that a network policy in the output hook sees it as part of the connection. A
-// SYN is a new connection that happens to have the old one's ports: it takes the tuple out of the
-// set.
+// Behind connection tracking (-200) and first in `pre`, before the marks: the reset is made while
+// the packet's entry is known, so that a network policy in the output hook sees it as part of the
+// connection. A SYN is a new connection that happens to have the old one's ports: it takes the
+// tuple out of the set.
 
 #include "routing/core/nft_text.hpp"
 #include "routing/core/reset_segment.hpp"
@@ -35,8 +35,7 @@ void NftParts::left_behind() {
     rules.push_back(
         fmt::format("{} @reset{} counter name flows_reset reject with tcp reset", tuple, version));
   }
-  out.begin("left_behind", "filter hook prerouting priority mangle - 5");
-  out.line(fmt::format("iifname != {} return", names(scene.pods)));
+  out.begin("left_behind");
   for (const std::string& rule : rules)
     out.line(rule);
   out.end();

@@ -58,6 +58,8 @@ void NftParts::declare_sets() {
 void NftParts::marks() {
   const std::string carry = set_bit(scene.marks.carried, false);
   out.begin("pre", "filter hook prerouting priority mangle");
+  if (scene.steering && !scene.in.exits.empty())
+    out.line(fmt::format("iifname {} jump left_behind", names(scene.pods)));
   if (scene.steering) {
     out.line(fmt::format("{} iifname != \"oc-*\" {}", has_bit(scene.marks.exempt, true),
                          set_bit(scene.marks.exempt, false)));

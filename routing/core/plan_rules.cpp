@@ -1,12 +1,16 @@
 // Routing rules. Offsets are relative to routing.priority (5100); all rules of one line share one
-// preference, and every `goto` ends at +90.
+// preference, and `goto end` goes to +90.
 //
 //   +0   fwmark UNDERLAY                      goto end    the tunnels' outer packets
+//   +1   iif PODS                             goto +40    shorter ways, see below
+//   +2   iif UPLINK                           goto +30
+//   +3   iif TUNNEL                           goto +20
 //   +5   iif lo to PEER-ADDRESS               lookup R    own traffic to the other tunnel ends
 //   +6   iif lo from OWN-TUNNEL to PEER-NET   lookup R    answers of our tunnel address
 //   +7   iif lo fwmark CARRIED to PEER-NET    lookup R    exit: errors and resets for clients
 //   +10  oif UPLINK to ON-LINK                goto end    bound sockets, self and interface exits
 //   +12  oif EXIT-DEVICE                      lookup T+1+i  bound sockets
+//   +13  iif lo                               goto end
 //   +20  iif TUNNEL to SOURCES                goto end    delivery to own pods
 //   +22  iif HUB fwmark CARRIED               goto end    exit: clients' packets to the internet
 //   +24  iif TUNNEL                           unreachable no tunnel to tunnel, nothing unseen
@@ -22,8 +26,12 @@
 //   32764  iif PODS to CLUSTER not EXEMPT     lookup main, without its default
 //   32765  the same                           unreachable
 //
-// The last two stand behind everybody else's rules, just before main's: a pod, service or tailnet
-// destination whose own route is gone (or that nobody translates any more, after `nft flush
+// The kernel walks this list twice for every forwarded packet (the second time for rp_filter), and
+// some lines are there once for each peer. The jumps +1 to +3 and +13 pass over what cannot match;
+// without them, or without the rule they lead to, the walk is longer and ends at the same place.
+//
+// 32764 and 32765 stand behind everybody else's rules, just before main's: a pod, service or
+// tailnet destination whose own route is gone (or that nobody translates any more, after `nft flush
 // ruleset`) must not follow main's default out of the cluster.
 //
 // T the egress table, T+1+i the table of exit i, R the return table. Two facts behind this:
@@ -48,15 +56,7 @@ class RuleBook {
   explicit RuleBook(const Scene& scene)
       : scene_(scene), loopback_(IfName::parse("lo").value()), end_(Goto{scene.end_priority()}) {}
 
-  std::vector<Rule> take() {
-    if (rules_.empty()) return {};
-    for (const Family family : families)
-      add(family, 90, Nop{});
-    std::ranges::sort(rules_);
-    const auto rest = std::ranges::unique(rules_);
-    rules_.erase(rest.begin(), rest.end());
-    return std::move(rules_);
-  }
+  std::vector<Rule> take();
 
   void tunnels();
   void serving();
@@ -79,12 +79,55 @@ class RuleBook {
   std::optional<RuleAction> action_of(Family family, const Selector& selector, bool last) const;
   bool steers(Family family) const;
   void keep_in_cluster(Family family, const IfName& interface);
+  void sort();
+  void shorten(Family family);
+  void jump(Family family, const IfName& interface, std::uint32_t offset, std::uint32_t first);
 
   const Scene& scene_;
   IfName loopback_;
   RuleAction end_;
   std::vector<Rule> rules_;
 };
+
+std::vector<Rule> RuleBook::take() {
+  if (rules_.empty()) return {};
+  for (const Family family : families)
+    add(family, 90, Nop{});
+  sort();
+  for (const Family family : families)
+    shorten(family);
+  sort();
+  return std::move(rules_);
+}
+
+void RuleBook::sort() {
+  std::ranges::sort(rules_);
+  const auto rest = std::ranges::unique(rules_);
+  rules_.erase(rest.begin(), rest.end());
+}
+
+void RuleBook::shorten(Family family) {
+  for (const IfName& interface : scene_.pods)
+    jump(family, interface, 1, 5);
+  if (scene_.in.serve_exit) jump(family, scene_.in.serve_exit->uplink, 2, 5);
+  for (const IfName& tunnel : scene_.tunnels)
+    jump(family, tunnel, 3, 5);
+  jump(family, loopback_, 13, 14);
+}
+
+// From +offset to the first rule from +first on that a packet of this interface can match. What is
+// forwarded has no outgoing interface yet.
+void RuleBook::jump(Family family, const IfName& interface, std::uint32_t offset,
+                    std::uint32_t first) {
+  const auto begin = std::ranges::find_if(rules_, [&](const Rule& rule) {
+    return rule.family == family && rule.priority >= scene_.priority(first);
+  });
+  const auto target = std::find_if(begin, rules_.end(), [&](const Rule& rule) {
+    return rule.family != family || (!rule.oif && (!rule.iif || *rule.iif == interface));
+  });
+  if (target == begin || target == rules_.end() || target->family != family) return;
+  add(family, offset, Goto{target->priority}).iif = interface;
+}
 
 void RuleBook::to_peers(const Prefix& network) {
   for (const IpAddress& own : scene_.in.tunnel_addresses) {

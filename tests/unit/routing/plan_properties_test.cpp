@@ -60,19 +60,48 @@ TEST(PlanProperties, EveryRuleHasAPreferenceOfOurs) {
     }
 }
 
-TEST(PlanProperties, EveryGotoEndsAtTheLastRuleOfItsFamily) {
+bool is_jump(const Rule& rule) {
+  const std::uint32_t offset = rule.priority - 5100;
+  return (offset >= 1 && offset <= 3) || offset == 13;
+}
+
+TEST(PlanProperties, EveryGotoEndsAtTheLastRuleOfItsFamilyOrIsAJump) {
   for (const auto& [what, in] : variations()) {
     const NetworkState state = plan(in);
     for (const Rule& rule : state.rules) {
       const auto* jump = std::get_if<Goto>(&rule.action);
       if (jump == nullptr) continue;
+      const auto leads_to = [&](const Rule& end) {
+        return end.family == rule.family && end.priority == jump->priority;
+      };
+      EXPECT_TRUE(std::ranges::any_of(state.rules, leads_to)) << what;
+      if (is_jump(rule)) continue;
       EXPECT_EQ(jump->priority, 5190U) << what;
-      EXPECT_TRUE(std::ranges::any_of(state.rules, [&](const Rule& end) {
-        return end.family == rule.family && end.priority == 5190 &&
-               std::holds_alternative<Nop>(end.action);
-      })) << what;
     }
   }
+}
+
+// A jump passes over nothing that a packet of its interface could have matched.
+TEST(PlanProperties, AJumpChangesNoWay) {
+  std::size_t jumps = 0;
+  for (const auto& [what, in] : variations()) {
+    const NetworkState state = plan(in);
+    for (const Rule& rule : state.rules) {
+      if (!is_jump(rule)) continue;
+      ++jumps;
+      const auto* jump = std::get_if<Goto>(&rule.action);
+      ASSERT_NE(jump, nullptr) << what;
+      for (const Rule& passed : state.rules) {
+        if (passed.family != rule.family || passed.priority <= rule.priority ||
+            passed.priority >= jump->priority || is_jump(passed))
+          continue;
+        const bool other = passed.iif && passed.iif != rule.iif;
+        const bool bound = passed.oif && rule.iif != IfName::parse("lo").value();
+        EXPECT_TRUE(other || bound) << what << ": " << rule.priority << " over " << passed.priority;
+      }
+    }
+  }
+  EXPECT_GT(jumps, 0U);
 }
 
 TEST(PlanProperties, NoRuleLooksUpASystemTable) {
