@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ranges>
 #include <utility>
 
 #include <fmt/format.h>
@@ -18,6 +19,9 @@
 
 namespace oceanid {
 namespace {
+
+constexpr std::string_view list_mark = "#list ";
+constexpr std::string_view line_mark = "#| ";
 
 std::optional<std::string> environment(const char* name) {
   const char* value = std::getenv(name);
@@ -56,38 +60,59 @@ std::expected<std::string, std::string> read_config(const std::string& file) {
 }
 
 // The lists that routing keeps in files of their own, one after another behind those of the text.
-std::vector<Prefix> read_list(const std::optional<std::string>& file, std::string_view key,
-                              std::vector<Problem>& problems) {
+class ListReader {
+ public:
+  ListReader(std::vector<ListText> known, LoadedConfig& out)
+      : known_(std::move(known)), out_(out) {}
+
+  void read_all(Config& config);
+
+ private:
+  std::vector<Prefix> read(const std::optional<std::string>& file, std::string_view key);
+  std::expected<std::string, std::string> text_of(const std::string& file);
+
+  std::vector<ListText> known_;
+  LoadedConfig& out_;
+};
+
+std::expected<std::string, std::string> ListReader::text_of(const std::string& file) {
+  for (const ListText& list : known_)
+    if (list.path == file) return list.text;
+  return read_bounded(file, config::max_prefix_file_bytes);
+}
+
+std::vector<Prefix> ListReader::read(const std::optional<std::string>& file, std::string_view key) {
   if (!file) return {};
   const std::string path = "routing." + std::string(key);
-  auto text = read_bounded(*file, config::max_prefix_file_bytes);
+  auto text = text_of(*file);
   if (!text) {
-    problems.push_back({0, 0, path, fmt::format("{}: {}", *file, text.error())});
+    out_.problems.push_back({0, 0, path, fmt::format("{}: {}", *file, text.error())});
     return {};
   }
   config::PrefixFile list = config::parse_prefix_file(*text);
   for (const std::string& problem : list.problems)
-    problems.push_back({0, 0, path, fmt::format("{}:{}", *file, problem)});
+    out_.problems.push_back({0, 0, path, fmt::format("{}:{}", *file, problem)});
+  out_.lists.push_back({*file, std::move(*text)});
   return std::move(list.prefixes);
 }
 
-void read_lists(Config& config, std::vector<Problem>& problems) {
+void ListReader::read_all(Config& config) {
   if (!config.routing) return;
   routing::RoutingSettings& routing = *config.routing;
   if (routing.bypass_file) {
     std::vector<Prefix> all = routing::whole_bypass(routing);
-    const std::vector<Prefix> more = read_list(routing.bypass_file, "bypass_file", problems);
+    const std::vector<Prefix> more = read(routing.bypass_file, "bypass_file");
     all.insert(all.end(), more.begin(), more.end());
     routing::set_bypass(routing, std::move(all));
   }
   if (routing.destinations_file) {
     std::vector<Prefix> all = routing.destinations;
-    const std::vector<Prefix> more =
-        read_list(routing.destinations_file, "destinations_file", problems);
+    const std::vector<Prefix> more = read(routing.destinations_file, "destinations_file");
     // No destination means every one: an empty list must not turn into its opposite.
-    if (all.empty() && more.empty() && problems.empty())
-      problems.push_back({0, 0, "routing.destinations_file",
-                          *routing.destinations_file + ": found no prefix; allowed: one at least"});
+    if (all.empty() && more.empty() && out_.problems.empty())
+      out_.problems.push_back(
+          {0, 0, "routing.destinations_file",
+           *routing.destinations_file + ": found no prefix; allowed: one at least"});
     all.insert(all.end(), more.begin(), more.end());
     routing::set_destinations(routing, std::move(all));
   }
@@ -140,6 +165,38 @@ std::vector<std::string> list_files(const Config& config) {
   return out;
 }
 
+// A list that both keys name is there twice; load_config_text() takes the first for either.
+std::string to_record(const LoadedConfig& loaded) {
+  std::string out = loaded.text;
+  if (!loaded.lists.empty() && !out.ends_with('\n')) out += '\n';
+  for (const ListText& list : loaded.lists) {
+    out += fmt::format("{}{}\n", list_mark, list.path);
+    for (const auto line : std::views::split(std::string_view(list.text), '\n'))
+      out += fmt::format("{}{}\n", line_mark, std::string_view(line));
+  }
+  return out;
+}
+
+LoadedConfig load_record(const std::string& file, std::string_view record) {
+  std::string text;
+  std::vector<ListText> lists;
+  while (!record.empty()) {
+    const std::string_view line = record.substr(0, record.find('\n'));
+    const std::string_view whole = record.substr(0, line.size() + 1);
+    record.remove_prefix(whole.size());
+    if (line.starts_with(list_mark))
+      lists.push_back({std::string(line.substr(list_mark.size())), {}});
+    else if (line.starts_with(line_mark) && !lists.empty())
+      lists.back().text += std::string(line.substr(line_mark.size())) + "\n";
+    else
+      text += whole;
+  }
+  // Each line had its end; what was split at them had one line more.
+  for (ListText& list : lists)
+    if (!list.text.empty()) list.text.pop_back();
+  return load_config_text(file, std::move(text), std::move(lists));
+}
+
 LoadedConfig load_config(const std::string& file) {
   std::string text;
   if (!file.empty()) {
@@ -156,7 +213,8 @@ LoadedConfig load_config(const std::string& file) {
   return load_config_text(file, std::move(text));
 }
 
-LoadedConfig load_config_text(const std::string& file, std::string text) {
+LoadedConfig load_config_text(const std::string& file, std::string text,
+                              std::vector<ListText> lists) {
   LoadedConfig out;
   out.path = file;
   out.file = file.empty() ? "(embedded default)" : file;
@@ -167,7 +225,7 @@ LoadedConfig load_config_text(const std::string& file, std::string text) {
     return out;
   }
   out.problems = unavailable(*parsed);
-  read_lists(*parsed, out.problems);
+  ListReader(std::move(lists), out).read_all(*parsed);
   if (!out.problems.empty()) locate(out.text, out.problems);
   if (out.problems.empty()) out.config = std::move(*parsed);
   return_memory(out.config && out.config->routing ? out.text.size() + listed_bytes(*out.config)

@@ -7,14 +7,23 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace oceanid {
+
+// What stood in a file of prefixes (routing.bypass_file, routing.destinations_file).
+struct ListText {
+  std::string path;
+  std::string text;
+  bool operator==(const ListText&) const = default;
+};
 
 struct LoadedConfig {
   std::string path;               // where to read it again; empty for the embedded default
   std::string file;               // for messages: the path, or "(embedded default)"
   std::string text;               // empty for the embedded default
+  std::vector<ListText> lists;    // the files that the text names, as they were read for it
   std::optional<Config> config;   // none: `problems` says why
   std::vector<Problem> problems;  // features of a later version included
 };
@@ -23,8 +32,14 @@ struct LoadedConfig {
 // it must not turn a gateway with a kill switch into a plain proxy.
 LoadedConfig load_config(const std::string& file);
 
-// The same for a text that was read before, as if `file` held it.
-LoadedConfig load_config_text(const std::string& file, std::string text);
+// The same for a text that was read before, as if `file` held it, and for its lists. Those that are
+// not among `lists` are read from disk.
+LoadedConfig load_config_text(const std::string& file, std::string text,
+                              std::vector<ListText> lists = {});
+
+// Text and lists as one text, a configuration of its own: the lists follow as comments.
+std::string to_record(const LoadedConfig& loaded);
+LoadedConfig load_record(const std::string& file, std::string_view record);
 
 // One line each.
 std::string all_problems(const LoadedConfig& loaded);

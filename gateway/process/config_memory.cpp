@@ -1,6 +1,7 @@
 #include "gateway/process/config_memory.hpp"
 
 #include "gateway/base/runtime/state_file.hpp"
+#include "gateway/config/prefix_file.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
 
@@ -17,7 +18,8 @@ constexpr const char* last_good_file = "last_good.yaml";
 constexpr const char* unconfirmed_file = "unconfirmed.yaml";
 
 std::string read_or_empty(const std::string& path) {
-  return read_small_file(path, max_config_bytes).value_or(std::string());
+  constexpr std::size_t most = max_config_bytes + 4 * config::max_prefix_file_bytes;
+  return read_small_file(path, most).value_or(std::string());
 }
 
 std::chrono::milliseconds wish(const Config& config) {
@@ -35,23 +37,23 @@ std::string ConfigMemory::path(const char* name) const {
   return state_dir_ + "/" + name;
 }
 
-Result<void> ConfigMemory::accept(const std::string& text) {
-  if (text.empty()) return {};  // the embedded default is never changed
-  if (text != last_good_) {
-    last_good_ = text;
+Result<void> ConfigMemory::accept(const std::string& record) {
+  if (record.empty()) return {};  // the embedded default is never changed
+  if (record != last_good_) {
+    last_good_ = record;
     auto written = ensure_folder(state_dir_, 0700);
-    if (written) written = write_file_atomically(path(last_good_file), text, 0600);
+    if (written) written = write_file_atomically(path(last_good_file), record, 0600);
     if (!written) return written;
   }
   return set_unconfirmed({});
 }
 
-Result<void> ConfigMemory::set_unconfirmed(const std::string& text) {
-  if (text == unconfirmed_) return {};
-  unconfirmed_ = text;
-  if (!text.empty()) {
+Result<void> ConfigMemory::set_unconfirmed(const std::string& record) {
+  if (record == unconfirmed_) return {};
+  unconfirmed_ = record;
+  if (!record.empty()) {
     auto made = ensure_folder(state_dir_, 0700);
-    return made ? write_file_atomically(path(unconfirmed_file), text, 0600) : made;
+    return made ? write_file_atomically(path(unconfirmed_file), record, 0600) : made;
   }
   const std::string file = path(unconfirmed_file);
   if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fail_errno("remove " + file);
@@ -65,10 +67,11 @@ std::chrono::milliseconds probation_time(const Config& former, const Config& nex
 StartConfig choose_start(LoadedConfig file, const ConfigMemory& memory) {
   StartConfig out;
   out.loaded = std::move(file);
-  if (memory.last_good().empty() || out.loaded.text == memory.last_good()) return out;
-  LoadedConfig former = load_config_text(out.loaded.path, memory.last_good());
+  const std::string record = to_record(out.loaded);
+  if (memory.last_good().empty() || record == memory.last_good()) return out;
+  LoadedConfig former = load_record(out.loaded.path, memory.last_good());
   if (!former.config) return out;  // another version wrote it: nothing to go back to
-  if (out.loaded.text == memory.unconfirmed()) {
+  if (record == memory.unconfirmed()) {
     out.passed_over =
         "the file holds a change that was never confirmed; what was in force before it is in "
         "force again. Change the file, or try it again with `oceanid reload`";

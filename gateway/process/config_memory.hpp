@@ -2,8 +2,10 @@
 // Which configurations were accepted and which were not, across restarts (routing.confirm). In
 // state_dir, mode 0600:
 //
-//   last_good.yaml     the text that stands: confirmed, or taken without being asked to wait for it
-//   unconfirmed.yaml   a text that was on probation and was never confirmed
+//   last_good.yaml     what stands: confirmed, or taken without being asked to wait for it
+//   unconfirmed.yaml   what was on probation and was never confirmed
+//
+// Both with the lists that they name, as they were then (to_record()).
 //
 // The second one is written before the kernel hears of the change, so that whatever ends netd while
 // a change is on probation (a crash, a power cut, an operator who pulls the plug because the node
@@ -25,10 +27,10 @@ class ConfigMemory {
   const std::string& last_good() const { return last_good_; }      // empty: none
   const std::string& unconfirmed() const { return unconfirmed_; }  // empty: none
 
-  // This text stands from now on, and nothing waits any more.
-  Result<void> accept(const std::string& text);
+  // This record stands from now on, and nothing waits any more.
+  Result<void> accept(const std::string& record);
   // Empty: nothing was on probation.
-  Result<void> set_unconfirmed(const std::string& text);
+  Result<void> set_unconfirmed(const std::string& record);
 
  private:
   std::string path(const char* name) const;

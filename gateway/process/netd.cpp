@@ -115,7 +115,7 @@ awaitable<void> Netd::run() {
   } else {
     log::warn("gateway", "no run_dir: there is no control socket for status, reload and drain");
   }
-  if (start_from_) expect(loaded_.text);
+  if (start_from_) expect(to_record(loaded_));
   auto up = co_await network_.start();
   if (!up) {
     // The closed state stands; the proxy answers with the reason while we go on trying.

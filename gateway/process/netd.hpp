@@ -58,7 +58,7 @@ class Netd {
   void in_force(LoadedConfig fresh, std::optional<WorkerConfiguration> for_worker);
   // The probation of a change (routing.confirm): netd_probation.cpp.
   std::chrono::milliseconds probation_of(const Config& next) const;
-  void expect(const std::string& text);
+  void expect(const std::string& record);
   std::string begin_probation(LoadedConfig before, std::chrono::milliseconds patience);
   bool probation_is_over() const;
   double seconds_left() const;

@@ -43,8 +43,9 @@ awaitable<Result<std::string>> Netd::reload(
   if (loaded_.config) files_.watch(list_files(*loaded_.config));  // before they are read
   LoadedConfig fresh = load_config(loaded_.path);
   // A new certificate is no word about a file that has been passed over.
-  const bool passed_over = cause == Cause::file && !former_ && fresh.text != loaded_.text &&
-                           fresh.text == memory_.unconfirmed();
+  const bool passed_over = cause == Cause::file && !former_ &&
+                           to_record(fresh) != to_record(loaded_) &&
+                           to_record(fresh) == memory_.unconfirmed();
   if (passed_over) fresh = loaded_;
   if (fresh.config) {
     files_.watch(secret_files(*fresh.config));
@@ -58,7 +59,7 @@ awaitable<Result<std::string>> Netd::reload(
     done = fail(Errc::invalid_argument, all_problems(fresh));
   } else {
     patience = probation_of(*fresh.config);
-    if (patience > 0ms) expect(fresh.text);
+    if (patience > 0ms) expect(to_record(fresh));
     done = co_await take_into_use(std::move(fresh), operator_session);
   }
   changing_ = false;

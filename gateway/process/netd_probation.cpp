@@ -41,9 +41,9 @@ std::chrono::milliseconds Netd::probation_of(const Config& next) const {
 }
 
 // Before the kernel hears of it: from here on a crash ends in the configuration of before.
-void Netd::expect(const std::string& text) {
+void Netd::expect(const std::string& record) {
   network_.keep_guard_as_it_is(true);
-  if (auto kept = memory_.set_unconfirmed(text); !kept)
+  if (auto kept = memory_.set_unconfirmed(record); !kept)
     log::warn("gateway", "a restart would not know that this change waits for its confirmation",
               {{"error", kept.error().what}});
 }
@@ -76,7 +76,7 @@ void Netd::keep_as_good() {
   former_.reset();
   gone_back_.clear();
   network_.keep_guard_as_it_is(false);
-  if (auto kept = memory_.accept(loaded_.text); !kept && loaded_.config->routing)
+  if (auto kept = memory_.accept(to_record(loaded_)); !kept && loaded_.config->routing)
     log::warn("gateway", "the configuration in force could not be kept for a later roll-back",
               {{"error", kept.error().what}});
 }

@@ -118,6 +118,33 @@ TEST_F(LoadedLists, ProblemsNameTheKeyAndTheLineOfTheList) {
   EXPECT_THAT(missing.problems[0].message, HasSubstr("the file cannot be read (No such file"));
 }
 
+// What a configuration goes back to must not depend on a file that has changed since.
+TEST_F(LoadedLists, ARecordHoldsThemAsTheyWere) {
+  const std::string keys = fmt::format(
+      "  bypass: [10.42.0.0/16]\n  bypass_file: {0}/list\n  destinations_file: {0}/far", folder_);
+  write("list", "192.0.2.0/24 # one\n\n198.51.100.7");
+  write("far", "203.0.113.0/24\r\n");
+  const auto loaded = load(keys);
+  ASSERT_TRUE(loaded.config) << all_problems(loaded);
+  const std::string record = to_record(loaded);
+  write("list", "192.0.2.300\n");
+  std::filesystem::remove(folder_ + "/far");
+  const auto again = load_record(loaded.path, record);
+  ASSERT_TRUE(again.config) << all_problems(again);
+  EXPECT_EQ(*again.config, *loaded.config);
+  EXPECT_EQ(again.lists, loaded.lists);
+  EXPECT_EQ(to_record(again), record);
+  // As a file it is the same configuration with the lists of the day.
+  write("list", "");
+  write("far", "203.0.113.0/24");
+  EXPECT_TRUE(load_config_text(loaded.path, record).config);
+}
+
+TEST_F(LoadedLists, ARecordWithoutListsIsTheText) {
+  const auto loaded = load("  bypass: [10.42.0.0/16]");
+  EXPECT_EQ(to_record(loaded), loaded.text);
+}
+
 // No destination means every one: a list that became empty must not turn into its opposite.
 TEST_F(LoadedLists, AnEmptyListOfDestinationsIsRefused) {
   write("list", "# nothing yet\n");

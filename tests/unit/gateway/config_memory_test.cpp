@@ -3,6 +3,7 @@
 #include "gateway/process/routing_inputs.hpp"
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -85,6 +86,29 @@ TEST_F(ConfigMemoryTest, AStartPassesOverWhatWasNeverConfirmed) {
   // Another change of the file is another chance.
   EXPECT_EQ(choose_start(loaded(routed("10.42.3.0/24", "30s")), memory).loaded.text,
             routed("10.42.3.0/24", "30s"));
+}
+
+TEST_F(ConfigMemoryTest, AChangedListIsAChange) {
+  const std::string list = (folder_ / "list").string();
+  const std::string text =
+      "exits: [{ name: far, interface: far0 }]\nrouting: { sources: "
+      "[10.42.1.0/24], confirm: 30s, bypass_file: " +
+      list + " }\n";
+  const auto with = [&](const std::string& prefixes) {
+    std::ofstream(list) << prefixes;
+    return loaded(text);
+  };
+  ConfigMemory memory = again();
+  const LoadedConfig before = with("192.0.2.0/24\n");
+  ASSERT_TRUE(memory.accept(to_record(before)));
+  const LoadedConfig changed = with("0.0.0.0/0\n");
+  const StartConfig start = choose_start(changed, memory);
+  ASSERT_TRUE(start.former);
+  EXPECT_EQ(*start.former->config, *before.config);
+  ASSERT_TRUE(memory.set_unconfirmed(to_record(changed)));
+  const StartConfig later = choose_start(changed, again());
+  EXPECT_EQ(*later.loaded.config, *before.config);
+  EXPECT_FALSE(later.passed_over.empty());
 }
 
 TEST_F(ConfigMemoryTest, WithoutConfirmNothingWaits) {
