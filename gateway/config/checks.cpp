@@ -20,8 +20,8 @@ void check(const Config& config, const YamlNode& root, Report& report) {
   checker.tables();
 }
 
-void Checker::add(const std::string& path, std::string message) {
-  report_.add(place_of(root_, path), path, std::move(message));
+void Checker::add(const std::string& path, const std::string& message) {
+  report_.add(place_of(root_, path), path, message);
 }
 
 void Checker::exit_name(const std::string& path, const std::optional<std::string>& exit_name) {

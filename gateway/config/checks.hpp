@@ -30,7 +30,7 @@ class Checker {
   void tables();
 
  private:
-  void add(const std::string& path, std::string message);
+  void add(const std::string& path, const std::string& message);
   bool clean(std::string_view path) const { return report_.clean(path); }
 
   void listener(const std::string& path, const proxy::ListenerSettings& listener);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -46,8 +47,9 @@ class ProxyThreads {
           if (--open == 0) all_done.cancel();
         });
       });
-    while (open > 0)
+    do
       static_cast<void>(co_await all_done.async_wait(as_result));  // cancelled by the last one
+    while (std::as_const(open) > 0);
     co_return answers;
   }
   // By the first loop: all have the same configuration, and a resolver each.

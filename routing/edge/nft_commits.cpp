@@ -99,10 +99,11 @@ std::optional<NftCommit> NftCommits::take(const nlmsghdr& message) {
   if (within.starts_with("__")) return std::nullopt;
   const auto& head = *static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(&message));
   const std::string full = fmt::format("{} {}", family_name(head.nfgen_family), table);
+  if (meaning->kind == NftObject::table) within = full;
   merge(touches_, NftTouch{.added = meaning->added,
                            .kind = meaning->kind,
                            .table = full,
-                           .within = meaning->kind == NftObject::table ? full : std::move(within)});
+                           .within = std::move(within)});
   return std::nullopt;
 }
 

@@ -16,7 +16,6 @@ namespace {
 
 using examples::address;
 using examples::name;
-using examples::prefix;
 
 constexpr std::string_view pod = "10.42.1.7";
 constexpr std::string_view server = "192.0.2.80";
