@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <iterator>
+#include <set>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -85,6 +87,11 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
                      tunnel.device, tunnel.present ? tunnel.backend : "absent", tunnel.mtu,
                      age(tunnel.handshake_age_seconds), human_bytes(tunnel.rx_bytes),
                      human_bytes(tunnel.tx_bytes), tunnel.endpoint);
+    std::set<std::string> versions;
+    for (const auto& tunnel : snapshot.tunnels)
+      if (!tunnel.version.empty()) versions.insert(tunnel.version);
+    for (const auto& version : versions)
+      fmt::format_to(print, "  wireguard-go {}\n", version);
   }
   if (!snapshot.events.empty()) {
     fmt::format_to(print, "\nlast events\n");

@@ -32,6 +32,7 @@ struct TunnelView {
   std::string peer;
   std::string device;
   std::string backend;  // "kernel" | "userspace"
+  std::string version;  // of the wireguard-go that runs; empty: not known, or the kernel's own
   bool present = false;
   std::string endpoint;
   std::optional<double> handshake_age_seconds;
@@ -42,8 +43,8 @@ struct TunnelView {
   std::optional<double> rtt_seconds;
 };
 BOOST_DESCRIBE_STRUCT(TunnelView, (),
-                      (peer, device, backend, present, endpoint, handshake_age_seconds, rx_bytes,
-                       tx_bytes, mtu, answers, rtt_seconds))
+                      (peer, device, backend, version, present, endpoint, handshake_age_seconds,
+                       rx_bytes, tx_bytes, mtu, answers, rtt_seconds))
 
 struct DriftView {
   std::string kind;     // "rule" | "route" | "nft" | "link" | "address" | "sysctl"

@@ -68,6 +68,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       view.peer = peer.name;
       view.device = status.device.str();
       view.backend = status.backend;
+      view.version = status.version;
       view.present = status.present;
       view.endpoint = peer.endpoint ? peer.endpoint->to_string() : std::string("-");
       if (peer.handshake_age) view.handshake_age_seconds = seconds(*peer.handshake_age);

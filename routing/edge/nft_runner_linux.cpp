@@ -1,5 +1,5 @@
+#include "gateway/base/runtime/memory_file.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
-#include "routing/edge/memory_file.hpp"
 #include "routing/edge/nft_runner.hpp"
 
 #include <array>

@@ -1,8 +1,7 @@
 #include "routing/edge/program_linux.hpp"
 
-#include "routing/edge/memory_file.hpp"
+#include "gateway/base/runtime/memory_file.hpp"
 
-#include <array>
 #include <cerrno>
 
 #include <fcntl.h>
@@ -17,17 +16,6 @@ std::string path_of(const std::string& program) {
   for (const auto* folder : {"/usr/sbin/", "/sbin/"})
     if (::access((folder + program).c_str(), X_OK) == 0) return folder + program;
   return program;
-}
-
-std::string contents_of(const UniqueFd& file) {
-  ::lseek(file.get(), 0, SEEK_SET);
-  std::string out;
-  std::array<char, 65536> chunk{};
-  for (;;) {
-    const auto count = ::read(file.get(), chunk.data(), chunk.size());
-    if (count <= 0) return out;
-    out.append(chunk.data(), static_cast<std::size_t>(count));
-  }
 }
 
 }  // namespace

@@ -51,7 +51,12 @@ def test_status_names_the_exit_and_the_tunnels(lab):
     assert status["exits"][0]["current"] and not status["exits"][1]["current"]
     assert {tunnel["device"] for tunnel in status["tunnels"]} == {"oc-tethys", "oc-meliae"}
     assert status["diagnosis"] == "Traffic leaves by tethys."
-    assert "Traffic leaves by tethys." in lab.oceanid("styx", "status").stdout
+    said = lab.oceanid("styx", "status").stdout
+    assert "Traffic leaves by tethys." in said
+    if status["tunnels"][0]["backend"] == "userspace":
+        installed = lab.exec("styx", "wireguard-go", "--version").stdout.splitlines()[0].split()[1].lstrip("v")
+        assert {tunnel["version"] for tunnel in status["tunnels"]} == {installed}
+        assert f"wireguard-go {installed}\n" in said
 
 
 def test_the_admin_endpoint_answers(lab):

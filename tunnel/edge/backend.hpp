@@ -31,6 +31,8 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
 
   virtual std::string_view kind() const = 0;  // "kernel" | "userspace"
+  // Of what carries this device; empty: not known (yet), or the kernel's own.
+  virtual std::string version(const IfName& device) const = 0;
   // Creates what is missing, adopts what is there with the same key, applies the difference.
   virtual awaitable<Result<void>> ensure(DesiredDevice device, PrivateKey key) = 0;
   virtual awaitable<Result<DeviceSnapshot>> snapshot(

@@ -40,6 +40,10 @@ struct StartedDaemon {
 // Runs `program -f NAME` (wireguard-go's command line).
 Result<StartedDaemon> start_daemon(const std::string& program, const IfName& name);
 
+// What `program --version` writes; what runs as process N is /proc/N/exe, whatever has been
+// installed since.
+awaitable<Result<std::string>> ask_version(std::string program);
+
 // A descriptor that becomes readable when exactly this process ends; not_found when it is gone
 // already.
 Result<UniqueFd> watch(const ProcessIdentity& identity);

@@ -1,3 +1,4 @@
+#include "gateway/base/runtime/memory_file.hpp"
 #include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/edge/daemon.hpp"
 #include "tunnel/edge/deadline.hpp"
@@ -159,6 +160,29 @@ std::optional<ProcessIdentity> parse_identity(std::string_view text) {
   return ProcessIdentity{static_cast<pid_t>(*pid), *start};
 }
 
+namespace {
+
+// Both of its outputs go to `output`.
+Result<ProcessIdentity> spawn(const std::string& program, std::vector<std::string> arguments,
+                              const UniqueFd& output) {
+  SpawnPlan plan;
+  if (const int error = plan.prepare(output.get()); error != 0)
+    return fail_errno("preparing to start " + program, error);
+  std::vector<std::string> variables = environment();
+  pid_t pid = -1;
+  const int error = ::posix_spawnp(&pid, program.c_str(), plan.actions(), plan.attributes(),
+                                   as_pointers(arguments).data(), as_pointers(variables).data());
+  if (error == ENOENT)
+    return fail(Errc::not_found, program + " is not installed; run: apt-get install wireguard-go");
+  if (error != 0) return fail_errno("starting " + program, error);
+  const auto identity = identify(pid);
+  if (identity) return *identity;
+  reap(pid);
+  return fail(Errc::io, program + " ended at once");
+}
+
+}  // namespace
+
 Result<StartedDaemon> start_daemon(const std::string& program, const IfName& name) {
   // Datagrams and not a pipe: writing to a pipe whose reader died ends a Go program by SIGPIPE, and
   // it must outlive us; a datagram socket answers ECONNREFUSED, which Go's logger ignores.
@@ -172,24 +196,22 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   // When we are stopped and read nothing, a full queue must cost it the line and not its workers.
   ::setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &log_patience, sizeof log_patience);
 
-  SpawnPlan plan;
-  if (const int error = plan.prepare(theirs.get()); error != 0)
-    return fail_errno("preparing to start " + program, error);
-  std::vector<std::string> arguments{program, "-f", name.str()};
-  std::vector<std::string> variables = environment();
-  pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, program.c_str(), plan.actions(), plan.attributes(),
-                                   as_pointers(arguments).data(), as_pointers(variables).data());
-  if (error == ENOENT)
-    return fail(Errc::not_found, program + " is not installed; run: apt-get install wireguard-go");
-  if (error != 0) return fail_errno("starting " + program, error);
-  const auto identity = identify(pid);
-  if (!identity) {
-    reap(pid);
-    return fail(Errc::io, program + " ended at once");
-  }
+  const auto identity = spawn(program, {program, "-f", name.str()}, theirs);
+  if (!identity) return std::unexpected(identity.error());
   started.identity = *identity;
   return started;
+}
+
+awaitable<Result<std::string>> ask_version(std::string program) {
+  const auto output = memory_file({});
+  if (!output) co_return std::unexpected(output.error());
+  const auto asked = spawn(program, {program, "--version"}, *output);
+  if (!asked) co_return std::unexpected(asked.error());
+  if (!co_await wait_for_end(*asked, 2s)) {
+    static_cast<void>(co_await end_process(*asked));
+    co_return fail(Errc::timeout, program + " --version does not end");
+  }
+  co_return contents_of(*output);
 }
 
 Result<UniqueFd> watch(const ProcessIdentity& identity) {

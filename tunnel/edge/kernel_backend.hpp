@@ -18,6 +18,7 @@ class KernelBackend final : public Backend {
   static Result<void> probe();
 
   std::string_view kind() const override { return "kernel"; }
+  std::string version(const IfName&) const override { return {}; }
   awaitable<Result<void>> ensure(DesiredDevice device, PrivateKey key) override;
   awaitable<Result<DeviceSnapshot>> snapshot(IfName device) override;
   awaitable<Result<void>> remove(IfName device) override;

@@ -41,6 +41,7 @@ struct TunnelStatus {
   IfName device;
   bool hub = false;
   std::string backend;   // "kernel" | "userspace"
+  std::string version;   // of wireguard-go; empty: not known, or the kernel's own
   bool present = false;  // exists and is configured as wanted
   unsigned mtu = 0;      // what the link is to have
   std::uint16_t listen_port = 0;

@@ -18,7 +18,10 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
   TunnelStatus status;
   status.device = device.desired.name;
   status.hub = device.desired.hub;
-  if (backend_) status.backend = backend_->kind();
+  if (backend_) {
+    status.backend = backend_->kind();
+    status.version = backend_->version(device.desired.name);
+  }
   status.present = device.applied && device.snapshot.has_value();
   status.mtu = device.desired.mtu;
   status.error = device.error;

@@ -29,6 +29,7 @@ class UserspaceBackend final : public Backend {
                    LostHandler on_lost);
 
   std::string_view kind() const override { return "userspace"; }
+  std::string version(const IfName& device) const override;
   awaitable<Result<void>> ensure(DesiredDevice device, PrivateKey key) override;
   awaitable<Result<DeviceSnapshot>> snapshot(IfName device) override;
   awaitable<Result<void>> remove(IfName device) override;
@@ -41,6 +42,7 @@ class UserspaceBackend final : public Backend {
     ProcessIdentity process;
     DesiredDevice desired;
     EndpointIntent intent;
+    std::string version;
   };
   struct Live {
     DeviceReading reading;
@@ -57,6 +59,7 @@ class UserspaceBackend final : public Backend {
   using Log = std::shared_ptr<asio::posix::stream_descriptor>;  // of its reader and of who ends it
   void take_over(const IfName& device, const ProcessIdentity& process, Log log);
   awaitable<void> watch_process(IfName device, ProcessIdentity process, Log log);
+  awaitable<void> learn_version(IfName device, ProcessIdentity process);
   awaitable<void> copy_log(IfName device, Log log);
   std::string socket_path(const IfName& device) const;
   std::string pid_path(const IfName& device) const;
@@ -64,6 +67,7 @@ class UserspaceBackend final : public Backend {
   BackendOptions options_;
   LostHandler on_lost_;
   std::map<IfName, Managed> managed_;  // devices whose process is alive as far as we know
+  std::string warned_about_;           // a version
   std::map<std::pair<IfName, PublicKey>, std::chrono::steady_clock::time_point> forced_;
   TaskGroup tasks_;
 };

@@ -1,6 +1,7 @@
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/base/runtime/state_file.hpp"
 #include "tunnel/core/uapi_codec.hpp"
+#include "tunnel/core/wireguard_go_version.hpp"
 #include "tunnel/edge/kernel_backend.hpp"
 #include "tunnel/edge/uapi_client.hpp"
 #include "tunnel/edge/userspace_backend.hpp"
@@ -121,6 +122,28 @@ void UserspaceBackend::take_over(const IfName& device, const ProcessIdentity& pr
   managed = Managed();
   managed.process = process;
   tasks_.spawn("wireguard-go watch", watch_process(device, process, std::move(log)));
+  tasks_.spawn("wireguard-go version", learn_version(device, process));
+}
+
+std::string UserspaceBackend::version(const IfName& device) const {
+  const auto managed = managed_.find(device);
+  return managed == managed_.end() ? std::string() : managed->second.version;
+}
+
+// What the running process is, not what is installed: an adopted one may be older.
+awaitable<void> UserspaceBackend::learn_version(IfName device, ProcessIdentity process) {
+  const auto words = co_await ask_version("/proc/" + std::to_string(process.pid) + "/exe");
+  const auto version = words ? parse_wireguard_go_version(*words) : std::nullopt;
+  const auto managed = managed_.find(device);
+  if (!version || managed == managed_.end() || managed->second.process != process) co_return;
+  managed->second.version = version->text;
+  if (!lacks_offloads(*version) || std::exchange(warned_about_, version->text) == version->text)
+    co_return;
+  log::warn(
+      "tunnel",
+      "this wireguard-go is from before 0.0.20230223 and reaches a quarter of a current one's "
+      "throughput; deploy/WIREGUARD.md says where to get one (tunnel.wireguard_go names it)",
+      {{"version", version->text}});
 }
 
 awaitable<Result<void>> UserspaceBackend::start(IfName device) {

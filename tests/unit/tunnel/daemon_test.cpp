@@ -24,11 +24,14 @@ using routing::TemporaryDirectory;
 
 class DaemonTest : public testing::Test {
  protected:
-  StartedDaemon start(const std::string& script) {
-    const std::string path = directory_.path + "/program";
+  std::string program(const std::string& script) {
+    std::string path = directory_.path + "/program";
     std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-    auto started = start_daemon(path, IfName::parse("oc-test").value());
+    return path;
+  }
+  StartedDaemon start(const std::string& script) {
+    auto started = start_daemon(program(script), IfName::parse("oc-test").value());
     EXPECT_TRUE(started) << started.error().what;
     return std::move(*started);
   }
@@ -63,6 +66,26 @@ TEST_F(DaemonTest, IsNotTakenForDeadWhenItCannotBeWatched) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_FALSE(ended);
   EXPECT_TRUE(run_task(io_, end_process(daemon.identity)));
+}
+
+TEST_F(DaemonTest, IsAskedForItsVersion) {
+  const auto said = run_task(io_, ask_version(program("echo version of $1")));
+  ASSERT_TRUE(said) << said.error().what;
+  EXPECT_EQ(*said, "version of --version\n");
+  const auto missing = run_task(io_, ask_version(directory_.path + "/nothing"));
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Errc::not_found);
+}
+
+TEST_F(DaemonTest, IsEndedWhenItDoesNotAnswerForItsVersion) {
+  const std::string mark = directory_.path + "/pid";
+  const auto said = run_task(io_, ask_version(program("echo $$ > " + mark + "; exec sleep 60")));
+  ASSERT_FALSE(said);
+  EXPECT_EQ(said.error().code, Errc::timeout);
+  pid_t pid = -1;
+  std::ifstream(mark) >> pid;
+  ASSERT_GT(pid, 0);
+  EXPECT_EQ(identify(pid), std::nullopt);
 }
 
 TEST_F(DaemonTest, TellsNothingToSomebodyElsesSocket) {

@@ -1,9 +1,11 @@
-#include "routing/edge/memory_file.hpp"
+#include "gateway/base/runtime/memory_file.hpp"
+
+#include <array>
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace oceanid::routing {
+namespace oceanid {
 
 Result<UniqueFd> memory_file(std::string_view contents) {
   UniqueFd file(::memfd_create("oceanid", MFD_CLOEXEC));
@@ -17,4 +19,15 @@ Result<UniqueFd> memory_file(std::string_view contents) {
   return file;
 }
 
-}  // namespace oceanid::routing
+std::string contents_of(const UniqueFd& file) {
+  ::lseek(file.get(), 0, SEEK_SET);
+  std::string out;
+  std::array<char, 65536> chunk{};
+  for (;;) {
+    const auto count = ::read(file.get(), chunk.data(), chunk.size());
+    if (count <= 0) return out;
+    out.append(chunk.data(), static_cast<std::size_t>(count));
+  }
+}
+
+}  // namespace oceanid

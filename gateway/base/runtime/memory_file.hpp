@@ -5,11 +5,14 @@
 #include "gateway/base/error.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
 
+#include <string>
 #include <string_view>
 
-namespace oceanid::routing {
+namespace oceanid {
 
 // Closed on exec, with `contents`, read from its beginning.
 Result<UniqueFd> memory_file(std::string_view contents);
+// All that stands in it now, from its beginning.
+std::string contents_of(const UniqueFd& file);
 
-}  // namespace oceanid::routing
+}  // namespace oceanid
