@@ -196,6 +196,7 @@ void NftParts::output() {
   out.line("oifname { \"lo\", \"oc-*\" } return");
   failsafes_out();
   out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");
+  if (pods && !scene.in.serve_exit) errors_of_carried();
   if (pods) {
     out.line("oifname " + names(scene.pods) + " return");
     // While the pods' bridge is gone, what the node answers them would follow main's default.
@@ -210,6 +211,18 @@ void NftParts::output() {
     out.each("", out.in("saddr", "sources"), "counter name leak_blocked drop");
   }
   out.end();
+}
+
+// What comes out of a tunnel for a pod that is gone, or whose bridge is, is answered with an ICMP
+// error (ours or the kernel's), and main's default would take that to the internet, with the node's
+// own address. An exit's errors for its clients are the internet's business (what fits the tunnel).
+void NftParts::errors_of_carried() {
+  if (scene.uplinks.empty()) return;
+  out.line(
+      fmt::format("oifname {} meta l4proto {{ icmp, ipv6-icmp }} ct state related "
+                  "ct mark & 0x{:08x} == 0x{:08x} counter name leak_blocked drop",
+                  names(scene.uplinks), scene.marks.carried.value | scene.marks.exempt.value,
+                  scene.marks.carried.value));
 }
 
 NftTables make_nft(const Scene& scene) {

@@ -13,13 +13,14 @@ struct NftParts {
   NftWriter& out;
 
   void declare_sets();
-  void marks();         // prerouting, and inbound connections
-  void select();        // who takes which exit
-  void exempt();        // destinations without an exit that are too many for rules
-  void reply_path();    // output: what we answer to clients on behalf of others
-  void forward();       // kill switch for pods, ingress of tunnels, limits of the exit
-  void input();         // ingress of tunnels, our listeners' clients
-  void output();        // kill switch for the node's own tunnel sources
+  void marks();       // prerouting, and inbound connections
+  void select();      // who takes which exit
+  void exempt();      // destinations without an exit that are too many for rules
+  void reply_path();  // output: what we answer to clients on behalf of others
+  void forward();     // kill switch for pods, ingress of tunnels, limits of the exit
+  void input();       // ingress of tunnels, our listeners' clients
+  void output();      // kill switch for the node's own tunnel sources
+  void errors_of_carried();
   void failsafes_in();  // first in the chains that see the node's own packets
   void failsafes_out();
   void failsafes_last();

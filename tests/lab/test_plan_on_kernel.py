@@ -339,6 +339,20 @@ def test_errors_of_the_exit_come_back_by_the_tunnel(world):
             world.on("tethys", "ip", "route", "replace", f"10.42.{NODES[far][0]}.0/24", "via", f"10.42.{NODES[far][0]}.0", "dev", "flannel.1", "onlink")
 
 
+def test_errors_about_what_a_tunnel_brings_do_not_leave_by_the_uplink(world):
+    """The way to the pods is gone while answers come: the internet's servers must not hear of it from the node itself."""
+    # The pods' packets still come in, and their answers have nowhere to go but main's default.
+    world.on("styx", "ip", "route", "del", "10.42.1.0/24", "dev", "cni0")
+    try:
+        assert "100% packet loss" in world.on("pod-styx-1", "ping", "-c3", "-i0.2", "-W1", SERVICE, check=False)
+        assert refused(world.seen("pod-styx-1", "udp", wait=0.5))
+    finally:
+        world.on("styx", "ip", "route", "add", "10.42.1.0/24", "dev", "cni0", "src", "10.42.1.1")
+    world.settle()
+    assert world.leaks() == 0
+    assert world.counter("styx", "leak_blocked") > 0
+
+
 def test_segments_fit_the_tunnel_in_both_directions(world):
     """MSS 1460 of both ends becomes 1380 at an MTU of 1420."""
     capture = subprocess.Popen(["ip", "netns", "exec", world.netns("internet"), "tcpdump", "-nvi", "tethys", "-c", "1", "tcp[13] == 2"],
