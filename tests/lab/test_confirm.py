@@ -148,6 +148,7 @@ def test_a_start_with_a_changed_file_is_on_probation(node, lab):
     lab.run("gateway", "stop", "styx")
     node.write(node.text(CUT_OFF, confirm=12))
     lab.run("gateway", "start", "styx")
+    lab.wait_for(lambda: lab.oceanid("styx", "status", check=False).returncode == 0)
     lab.wait_for(lambda: node.status()["confirm_within_seconds"] is not None, 20)
     node.gone_back(1)
     assert lab.wait_for(lambda: node.state() == node.before, 20)
