@@ -55,8 +55,9 @@ def test_status_names_the_exit_and_the_tunnels(lab):
     assert "Traffic leaves by tethys." in said
     if status["tunnels"][0]["backend"] == "userspace":
         installed = lab.exec("styx", "wireguard-go", "--version").stdout.splitlines()[0].split()[1].lstrip("v")
-        assert {tunnel["version"] for tunnel in status["tunnels"]} == {installed}
-        assert f"wireguard-go {installed}\n" in said
+        # The processes are asked when they have started.
+        lab.wait_for(lambda: {tunnel["version"] for tunnel in lab.status("styx")["tunnels"]} == {installed})
+        assert f"wireguard-go {installed}\n" in lab.oceanid("styx", "status").stdout
 
 
 def test_the_admin_endpoint_answers(lab):
