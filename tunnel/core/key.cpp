@@ -155,5 +155,6 @@ bool SecretKey<Tag>::operator==(const SecretKey& other) const {
 
 template class SecretKey<PrivateTag>;
 template class SecretKey<PresharedTag>;
+template class SecretKey<TransportTag>;
 
 }  // namespace oceanid::tunnel

@@ -61,8 +61,11 @@ class SecretKey {
 
 struct PrivateTag {};
 struct PresharedTag {};
+struct TransportTag {};
 using PrivateKey = SecretKey<PrivateTag>;
 using PresharedKey = SecretKey<PresharedTag>;
+// What two peers prove to each other outside of WireGuard; see edge/transport_keys.hpp.
+using TransportKey = SecretKey<TransportTag>;
 
 // Overwrites memory in a way that the optimiser may not drop.
 void wipe(std::span<std::uint8_t> memory);
