@@ -121,6 +121,7 @@ TEST(ConnectAnswers, AreGrantedByTwoHundredsOnlyAndEndWhereTheHeadEnds) {
   EXPECT_EQ(says("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), State::refused);
   EXPECT_EQ(says("HTTP/1.1 200 OK\r\n"), State::need_more);
   EXPECT_EQ(says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), State::granted);
+  EXPECT_EQ(says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 No\r\n\r\n"), State::refused);
   for (const auto* wrong : {"HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 2000\r\n\r\n", "HTTP/1.1 20\r\n\r\n",
                             "SSH-2.0-x\r\n\r\n", "HTTP/1.1 700 x\r\n\r\n", "\r\n\r\n"})
     EXPECT_EQ(says(wrong), State::broken) << wrong;
