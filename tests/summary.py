@@ -2,7 +2,7 @@
 """Adds up the JUnit files of a test run and prints the verdict; the last line is the runner's summary.
 
 A test that could not run is printed with its reason. With --strict (tests/run --all) it counts as failed, unless the
-virtual machine of tests/vm ran it (vm.xml); it is counted there.
+virtual machine of tests/vm ran it (vm*.xml); it is counted there.
 """
 import argparse
 import pathlib
@@ -43,8 +43,8 @@ def main():
 
     count = {"passed": 0, "failed": options.failed_steps, "skipped": 0}
     files = sorted(options.results.glob("*.xml"))
-    machine = options.results / "vm.xml"
-    in_machine = {name for name, outcome, _ in cases(machine) if outcome == "passed"} if machine.exists() else set()
+    machine = options.results.glob("vm*.xml")
+    in_machine = {name for path in machine for name, outcome, _ in cases(path) if outcome == "passed"}
     elsewhere = set()
     for path in files:
         for name, outcome, reason in cases(path):

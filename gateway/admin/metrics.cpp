@@ -173,6 +173,9 @@ std::string metrics_text(const View& view) {
   out.counter("oceanid_routing_flow_overruns_total",
               "Times that the kernel dropped notices of connections, and all were listed again");
   out.value(number(routing.flow_overruns));
+  out.gauge("oceanid_routing_flowtable_in_use",
+            "1 while established connections of pods skip the rule set (routing.flowtable)");
+  out.value(routing.flowtable == "in use" ? 1 : 0);
   out.gauge("oceanid_routing_in_force", "1 when the last plan stands in the kernel");
   out.value(routing.in_force ? 1 : 0);
   out.gauge("oceanid_routing_apply_seconds", "How long the last change of the kernel's state took");

@@ -69,6 +69,8 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   if (const auto& table = snapshot.conntrack)
     fmt::format_to(print, "connections: {} of {} in the kernel's table, {} new ones dropped\n",
                    table->entries, table->limit, table->insert_failed + table->dropped);
+  if (snapshot.routing.flowtable != "off")
+    fmt::format_to(print, "flowtable: {}\n", snapshot.routing.flowtable);
   if (!snapshot.routing.fight.empty())
     fmt::format_to(print, "routing: {}\n", snapshot.routing.fight);
   if (!snapshot.exits.empty()) {

@@ -105,7 +105,9 @@ void describe(Visitor& v, routing::RoutingSettings& s) {
   v.field({"ipv6", "what happens to pods' IPv6"}, s.ipv6, ipv6_mode);
   v.field({"kill_switch", "nothing leaves by the uplink when no exit is usable"}, s.kill_switch,
           boolean);
-  v.field({.name = "flowtable", .doc = "established flows skip the rule set", .later = true},
+  v.field({"flowtable",
+           "established connections between pods and an exit's tunnel skip the rule set, where the "
+           "kernel can; see SAFETY.md"},
           s.flowtable, boolean);
   v.field({"mark", "four bits of the packet mark: 1 exempt, 2 intercepted, 4 tunnel underlay"},
           s.mark, MarkType{});

@@ -69,11 +69,13 @@ struct RoutingView {
   std::vector<DriftView> drift;
   std::optional<double> last_drift_repair_seconds;  // from the first notice
   std::string fight;  // who undoes our work again and again; empty: nobody
+  std::string flowtable =
+      "off";  // "in use", "waiting" (for a device, or a switch to be over), "refused: ..."
 };
 BOOST_DESCRIBE_STRUCT(RoutingView, (),
                       (enabled, in_force, error, last_apply_seconds, applies, changes,
                        leaks_blocked, flows, flows_reset, flows_unknown, flow_overruns, watched,
-                       drift, last_drift_repair_seconds, fight))
+                       drift, last_drift_repair_seconds, fight, flowtable))
 
 // The kernel's table of connections, of this network namespace.
 struct ConntrackView {

@@ -98,6 +98,7 @@ IfName Network::device_of(const ExitSettings& exit) const {
 awaitable<Result<void>> Network::reconfigure(const Config& config) {
   const Config before = std::exchange(config_, config);
   selector_.set_hold(config.health.hold);
+  if (reconciler_) reconciler_->retry_offload();
   auto done = reconciler_ ? co_await change_from(before) : co_await start();
   if (done) co_return done;
   config_ = before;
@@ -193,7 +194,9 @@ awaitable<Result<void>> Network::converge() {
   if (!has_capability(CAP_NET_ADMIN)) co_return tunnels;
   routing_view_.enabled =
       config_.routing.has_value() || config_.serve_exit.has_value() || intercepts(config_);
-  const routing::NetworkState desired = routing::plan(inputs());
+  routing::Inputs now = inputs();
+  offload_after_flows(now);
+  const routing::NetworkState desired = routing::plan(now);
   if (watch_) watch_->expect(desired, facts_);
   auto applied = co_await reconciler_->apply(desired);
   routing_view_.in_force = applied.has_value();
@@ -204,6 +207,7 @@ awaitable<Result<void>> Network::converge() {
     co_return std::unexpected(std::move(applied.error()));
   }
   co_await keep_flows(desired);  // the route is replaced; now what the former one carried
+  note_offload();
   ++routing_view_.applies;
   routing_view_.changes += applied->changes;
   if (applied->changes > 0) {

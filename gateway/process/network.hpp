@@ -96,6 +96,9 @@ class Network {
   void keep_guard();
   std::optional<std::size_t> drain_first(std::optional<std::size_t> chosen, const ExitTable& next);
   awaitable<void> keep_flows(const routing::NetworkState& state);
+  bool flows_settled() const;
+  void offload_after_flows(routing::Inputs& inputs);
+  void note_offload();
   awaitable<void> close_without_plan();
   void use(const Config& config);
   routing::Inputs inputs() const;
@@ -110,6 +113,9 @@ class Network {
   std::unique_ptr<RoutedFlows> flows_;
   std::optional<std::size_t> draining_;  // this exit's connections go on after a planned switch
   bool pin_due_ = false;                 // they are not marked yet; the switch waits for that
+  bool offload_held_ = false;            // the flowtable waits until flows_settled()
+  std::string offload_error_;            // why the kernel has none
+  std::string offload_said_;             // and said so
   std::unique_ptr<routing::DriftWatch> watch_;
   std::unique_ptr<tunnel::TunnelManager> tunnels_;
   tunnel::ExitSelector selector_;

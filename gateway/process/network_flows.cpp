@@ -3,6 +3,7 @@
 #include "gateway/process/network.hpp"
 
 #include <chrono>
+#include <utility>
 
 namespace oceanid::process {
 
@@ -48,10 +49,43 @@ awaitable<void> Network::keep_flows(const routing::NetworkState& state) {
   using std::chrono::milliseconds;
   const auto keep = draining_ ? config_.routing->drain : milliseconds::zero();
   co_await flows_->follow(*config_.routing, state, device, keep);
+  if (offload_held_ && flows_settled()) mark_due();
   if (!pin_due_) co_return;
   co_await flows_->pin();
   pin_due_ = false;
   mark_due();
+}
+
+// Connections that are to be reset, or to stay with the exit that is drained, must meet the rules
+// that see to it, and an older kernel does not let go of an entry that the flowtable uses.
+bool Network::flows_settled() const {
+  if (!flows_ || draining_ || pin_due_) return false;
+  const auto& active = exits_.active;
+  return flows_->settled(active ? exits_.exits[*active].device : std::nullopt);
+}
+
+void Network::offload_after_flows(routing::Inputs& inputs) {
+  offload_held_ = !inputs.fast.empty() && !flows_settled();
+  if (offload_held_) inputs.fast.clear();
+}
+
+void Network::note_offload() {
+  const bool asked = config_.routing && config_.routing->flowtable;
+  const std::string error = asked ? reconciler_->offload_error() : std::string();
+  routing_view_.flowtable = !asked                    ? "off"
+                            : reconciler_->offloads() ? "in use"
+                            : !error.empty()          ? "refused: " + error
+                                                      : "waiting";
+  // A device that went away in between is refused in the same words; the next look knows better.
+  const bool again = std::exchange(offload_error_, error) == error;
+  if (!again) mark_due();
+  if (!again || error == offload_said_) return;
+  offload_said_ = error;
+  if (!error.empty())
+    warn(
+        "routing.flowtable: this kernel does not take it; every packet meets the rule set, as "
+        "without it (modprobe -a nft_flow_offload nf_flow_table_inet, then reload): " +
+        error);
 }
 
 }  // namespace oceanid::process

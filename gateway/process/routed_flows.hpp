@@ -32,6 +32,10 @@ class RoutedFlows {
   awaitable<void> pin();
   void end_draining();
   bool drained() const { return !keeper_ || keeper_->drained(); }
+  // No connection of a former exit is left to be ended; `device`: of the exit that is chosen now.
+  bool settled(const std::optional<IfName>& device) const {
+    return !keeper_ || keeper_->settled(device);
+  }
   void describe(ipc::RoutingView& out) const;
   awaitable<void> stop();  // before destruction
 

@@ -75,6 +75,24 @@ std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
   return out;
 }
 
+// Only pods' own devices and exits' tunnels, which we made: what goes by an uplink or somebody
+// else's interface is translated on this node, and meets the rules that see to that.
+std::vector<routing::FastDevice> fast_devices(const Config& config,
+                                              const routing::HostFacts& facts) {
+  std::vector<routing::FastDevice> out;
+  if (!config.routing || !config.routing->flowtable) return out;
+  const auto add = [&](const IfName& name, bool pods) {
+    const auto* link = routing::find_link(facts, name);
+    if (link != nullptr && std::ranges::find(out, name, &routing::FastDevice::name) == out.end())
+      out.push_back({name, link->index, pods, pods && link->tracked});
+  };
+  for (const IfName& name : config.routing->interfaces)
+    add(name, true);
+  for (const ExitSettings& exit : config.exits)
+    if (exit.peer) add(tunnel::device_of_peer(*exit.peer), false);
+  return out;
+}
+
 std::vector<routing::Interception> interceptions(const Config& config) {
   std::vector<routing::Interception> out;
   for (const auto& listener : config.proxy.listeners)
@@ -164,6 +182,7 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
   out.local_addresses = local_addresses_of(facts);
   out.guarded_ports = guarded_ports(config);
   out.interceptions = interceptions(config);
+  out.fast = fast_devices(config, facts);
   if (config.serve_exit) {
     if (const auto* uplink = routing::find_link(facts, config.serve_exit->uplink)) {
       out.uplink_source4 = routing::primary_address(*uplink, Family::v4);

@@ -109,6 +109,11 @@ struct ChangeText {
   std::string operator()(const ReplaceNft& c) const {
     return c.to.text.empty() ? "- nft tables of oceanid" : "~ nft tables of oceanid";
   }
+  std::string operator()(const ReplaceOffload& c) const {
+    if (c.to.empty()) return "- flowtable: every packet meets the rule set";
+    return c.from && c.from->empty() ? "+ flowtable: established connections skip the rule set"
+                                     : "~ flowtable made anew: its connections are decided again";
+  }
 };
 
 enum class Group : std::uint8_t { nft, sysctls, links, routes, rules };
@@ -128,6 +133,7 @@ struct GroupOf {
   Group operator()(const WriteSysctl&) const { return Group::sysctls; }
   Group operator()(const ReplaceNft&) const { return Group::nft; }
   Group operator()(const ChangeElements&) const { return Group::nft; }
+  Group operator()(const ReplaceOffload&) const { return Group::nft; }
 };
 
 // The first few of each set and how many more.

@@ -75,6 +75,7 @@ class Differ {
     append(closed_deletes_);
     append(old_addresses_);
     if (desired_.nft.text.empty()) remove_nft();
+    replace_offload();
     return std::move(out_);
   }
 
@@ -99,6 +100,7 @@ class Differ {
   void delete_route(const Route& route);
   void replace_nft();
   void remove_nft();
+  void replace_offload();
   void write_sysctls();
   void set_links();
   void change_rules();
@@ -202,6 +204,17 @@ void Differ::remove_nft() {
   if (present) out_.steps.emplace_back(ReplaceNft{actual_.nft_tables, {}});
 }
 
+// A sysctl decides nothing for a connection that is established.
+void Differ::replace_offload() {
+  const bool present =
+      actual_.nft.known ? actual_.nft.offload : actual_.offload && !actual_.offload->empty();
+  const bool same = present && actual_.offload == desired_.offload;
+  const bool quiet = std::ranges::all_of(
+      out_.steps, [](const Change& change) { return std::holds_alternative<WriteSysctl>(change); });
+  if (desired_.offload.empty() ? !present : same && quiet) return;
+  out_.steps.emplace_back(ReplaceOffload{actual_.offload, desired_.offload});
+}
+
 void Differ::write_sysctls() {
   for (const Sysctl& wanted : desired_.sysctls) {
     const auto found = actual_.sysctls.find(wanted.path);
@@ -290,6 +303,10 @@ struct Inverse {
     if (!c.from) return std::nullopt;
     return ReplaceNft{c.to, *c.from};
   }
+  // What it has let pass since belongs to what is undone.
+  std::optional<Change> operator()(const ReplaceOffload& c) const {
+    return ReplaceOffload{c.to, {}};
+  }
   std::optional<Change> operator()(const ChangeElements& c) const {
     ChangeElements out{c.to, c.from, c.sets};
     for (SetDifference& set : out.sets)
@@ -334,8 +351,10 @@ Actual as_if_applied(const NetworkState& desired) {
   out.nft = {.known = true,
              .inet = creates_table(desired.nft.text, "inet oceanid"),
              .ip_nat = creates_table(desired.nft.text, "ip oceanid_nat"),
-             .ip6_nat = creates_table(desired.nft.text, "ip6 oceanid_nat")};
+             .ip6_nat = creates_table(desired.nft.text, "ip6 oceanid_nat"),
+             .offload = !desired.offload.empty()};
   out.nft_tables = desired.nft;
+  out.offload = desired.offload;
   for (const Sysctl& sysctl : desired.sysctls)
     out.sysctls[sysctl.path] = sysctl.value;
   return out;

@@ -22,7 +22,8 @@
 //   6  unicast routes; a changed one is ONE replace (delete and add leaks: 32 of 85,950 flows,
 //   measured) 7  new rules: goto targets, bypasses (goto), unreachable, look-ups 8  old rules in
 //   the reverse order 9  old routes (unreachable ones last), old addresses 10 nft tables, when none
-//   is wanted any more
+//   is wanted any more 11 the flowtable, made anew after any of these: what it holds was decided
+//   before them
 
 #include "routing/core/model.hpp"
 
@@ -54,6 +55,8 @@ struct NftActual {
   bool ip_nat = false;
   bool ip6_nat = false;
   std::uint64_t stamp = 0;
+  bool offload = false;  // the flowtable's table, with a stamp of its own
+  std::uint64_t offload_stamp = 0;
   bool any() const { return inet || ip_nat || ip6_nat; }
   bool operator==(const NftActual&) const = default;
 };
@@ -66,6 +69,7 @@ struct Actual {
   bool ipv6 = true;               // false: the kernel runs without IPv6
   NftActual nft;
   std::optional<NftTables> nft_tables;  // what is in force; none: unknown, without text: no table
+  std::optional<std::string> offload;   // likewise
   std::map<std::string, std::string>
       sysctls;  // of those that are wanted; a missing one does not exist
   bool operator==(const Actual&) const = default;
@@ -136,7 +140,13 @@ struct ChangeElements {
   std::vector<SetDifference> sets;
   bool operator==(const ChangeElements&) const = default;
 };
-using Change = std::variant<NetlinkChange, WriteSysctl, ReplaceNft, ChangeElements>;
+// Made anew, or with the same text emptied: its connections meet the rule set again.
+struct ReplaceOffload {
+  std::optional<std::string> from;  // none: unknown
+  std::string to;                   // empty: delete the table
+  bool operator==(const ReplaceOffload&) const = default;
+};
+using Change = std::variant<NetlinkChange, WriteSysctl, ReplaceNft, ChangeElements, ReplaceOffload>;
 
 struct Changes {
   std::vector<Change> steps;

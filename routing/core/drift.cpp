@@ -102,6 +102,7 @@ struct Finder {
   }
   // Tables that somebody else touched are made anew as a whole: these are our own change of mind.
   void operator()(const ChangeElements&) {}
+  void operator()(const ReplaceOffload&) {}  // a touch of it is one of our tables, as above
 };
 
 std::string_view to_string(Deed deed) {

@@ -27,6 +27,9 @@ struct LinkFacts {
   bool loopback = false;
   unsigned mtu = 0;
   std::string kind;  // "bridge", "vxlan", "wireguard", "tun", "veth"; empty: a real device
+  // A bridge whose frames iptables sees (bridge-nf-call-iptables, -ip6tables): what pods send has
+  // passed prerouting, and was counted, before it arrives on the bridge itself.
+  bool tracked = false;
   std::vector<AddressFacts> addresses;
   bool operator==(const LinkFacts&) const = default;
 };

@@ -174,11 +174,12 @@ void judge_features(const Inputs& wanted, const HostState& host, Findings& out) 
   const bool asked = wanted.routing && wanted.routing->flowtable;
   if (flowtable && (asked || *flowtable))
     out.push_back(
-        {*flowtable ? Severity::ok : Severity::error, "features",
-         fmt::format("nftables' flowtables are {}", *flowtable ? "there" : "not there"),
-         *flowtable
-             ? ""
-             : "modprobe nf_flow_table nf_flow_table_inet, or set routing.flowtable to false"});
+        {*flowtable ? Severity::ok : Severity::warn, "features",
+         fmt::format("nftables' flowtables are {}",
+                     *flowtable ? "there" : "not there: routing.flowtable changes nothing"),
+         *flowtable ? ""
+                    : "modprobe -a nft_flow_offload nf_flow_table_inet, or set routing.flowtable "
+                      "to false"});
   if (!wanted.links.empty() && there("wireguard") == false && there("tun") == false)
     out.push_back({Severity::error, "features", "nothing here can carry a tunnel",
                    "modprobe wireguard, or modprobe tun and install wireguard-go"});

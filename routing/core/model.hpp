@@ -18,6 +18,7 @@ namespace oceanid::routing {
 inline constexpr std::uint8_t route_protocol =
     131;  // RTPROT of every route and rule of ours ("oceanid")
 inline constexpr std::string_view nft_table = "oceanid";
+inline constexpr std::string_view offload_table = "oceanid_flow";
 
 // Of serve_exit's snat addresses of one family in order, from 1 on: the set of destinations
 // (address . protocol . port) that take this one because the one before has no ports left.
@@ -66,6 +67,16 @@ struct GuardedPort {
   bool operator==(const GuardedPort&) const = default;
 };
 
+// A device that exists now and between which and another one established connections may skip the
+// rule set (nft_offload.cpp).
+struct FastDevice {
+  IfName name;
+  std::uint32_t index = 0;  // another one: the device was made anew, and has lost its hook
+  bool pods = false;        // else an exit's tunnel
+  bool tracked = false;     // as LinkFacts::tracked
+  bool operator==(const FastDevice&) const = default;
+};
+
 // What a transparent listener takes: TCP from `sources` to `ports` goes to its port `to`.
 struct Interception {
   std::vector<Prefix> sources;
@@ -93,6 +104,7 @@ struct Inputs {
   std::optional<IpAddress>
       uplink_source4;  // serve_exit.uplink's primary addresses, for `snat: auto`
   std::optional<IpAddress> uplink_source6;
+  std::vector<FastDevice> fast;  // empty: every packet meets the rule set
   std::vector<IfName>
       uplinks;  // devices of main's default routes; pods' cluster traffic never leaves there
   bool operator==(const Inputs&) const = default;
@@ -168,7 +180,8 @@ struct NetworkState {
   std::vector<LinkState> links;  // devices exist already (tunnel side); we set MTU, addresses, up
   std::vector<Rule> rules;
   std::vector<Route> routes;
-  NftTables nft;  // structure as text, elements of the named sets as values
+  NftTables nft;        // structure as text, elements of the named sets as values
+  std::string offload;  // `table inet oceanid_flow` as text; empty: none
   std::vector<Sysctl> sysctls;
   bool operator==(const NetworkState&) const = default;
 };

@@ -67,6 +67,7 @@ NetworkState plan(const Inputs& inputs) {
   state.rules = detail::make_rules(scene);
   state.routes = detail::make_routes(scene);
   state.nft = detail::make_nft(scene);
+  state.offload = detail::make_offload(scene);
   state.sysctls = make_sysctls(scene);
   return state;
 }
@@ -74,6 +75,7 @@ NetworkState plan(const Inputs& inputs) {
 NetworkState guard_plan(const Inputs& inputs) {
   Inputs closed = inputs;
   closed.active.reset();
+  closed.fast.clear();
   // Lists of megabytes are not kept for a boot: until the gateway runs, long ones open nothing.
   if (closed.routing) {
     closed.routing->exempt4 = closed.routing->exempt6 = {};
@@ -106,7 +108,9 @@ std::string to_text(const NetworkState& state) {
   for (const Sysctl& sysctl : state.sysctls)
     out += fmt::format("  {}{}\n", sysctl_assignment(sysctl.path, sysctl.value),
                        sysctl.required ? "" : " (wanted)");
-  return out + "nft\n" + text_of(state.nft);
+  out += "nft\n" + text_of(state.nft);
+  if (!state.offload.empty()) out += "offload\n" + state.offload;
+  return out;
 }
 
 }  // namespace oceanid::routing

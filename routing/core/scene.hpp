@@ -71,5 +71,6 @@ inline constexpr Family families[] = {Family::v4, Family::v6};
 std::vector<Rule> make_rules(const Scene& scene);
 std::vector<Route> make_routes(const Scene& scene);
 NftTables make_nft(const Scene& scene);
+std::string make_offload(const Scene& scene);
 
 }  // namespace oceanid::routing::detail

@@ -4,6 +4,8 @@
 #include "routing/core/reset_segment.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -66,6 +68,10 @@ void FlowKeeper::end_draining() {
   wake_.cancel();
 }
 
+bool FlowKeeper::settled(const std::optional<IfName>& device) const {
+  return !due_ && again_.empty() && drained() && (!device || device == table_.device());
+}
+
 awaitable<void> FlowKeeper::pin(const Mark& mark) {
   std::size_t from = 0;
   do {
@@ -118,13 +124,20 @@ awaitable<void> FlowKeeper::first_round() {
     note(flows_.wake(flow.original));
     co_await breathe();
   }
-  // Nobody waits for an end here; a new entry is translated for the new exit.
+  // Nobody waits for an end here; a new entry is translated for the new exit. One that the
+  // flowtable has not let go of yet is busy for kernels before 6.1.32.
+  std::vector<Flow> later;
   for (const Flow& flow : others) {
-    note(flows_.forget(flow));
+    const auto done = flows_.forget(flow);
+    if (!done && done.error().os_error == EBUSY)
+      later.push_back(flow);
+    else
+      note(done);
     co_await breathe();
   }
-  counts_.reset += taken.flows.size();
+  counts_.reset += taken.flows.size();  // before the others join them
   counts_.forgotten += others.size();
+  std::ranges::move(later, std::back_inserter(taken.flows));
   if (!taken.flows.empty())
     again_.push_back({std::chrono::steady_clock::now() + again, std::move(taken.flows)});
   else if (again_.empty() && !due_)
@@ -136,7 +149,7 @@ awaitable<void> FlowKeeper::first_round() {
 // connection for whoever filters them.
 awaitable<void> FlowKeeper::second_round(std::vector<Flow> flows) {
   for (const Flow& flow : flows) {
-    note(flows_.wake(flow.original));
+    if (flow.original.protocol == tcp_number) note(flows_.wake(flow.original));
     note(flows_.forget(flow));
     co_await breathe();
   }

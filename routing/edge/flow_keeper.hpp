@@ -51,6 +51,9 @@ class FlowKeeper {
   awaitable<void> pin(const Mark& mark);
   bool drained() const { return !keep_until_ && table_.left_behind() == 0; }
 
+  // Nothing is left to be ended, and no switch away from this device is known to us alone.
+  bool settled(const std::optional<IfName>& device) const;
+
   const Counts& counts() const { return counts_; }
   awaitable<void> stop();  // before destruction
 

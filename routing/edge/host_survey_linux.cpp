@@ -127,8 +127,9 @@ void try_features(HostState& out) {
         "chain c { type filter hook prerouting priority 0; tcp dport 9 reject with tcp reset; }");
     out.features["nft_fib"] =
         accepted("chain c { type filter hook prerouting priority 0; fib daddr type local; }");
-    out.features["flowtable"] =
-        accepted("flowtable f { hook ingress priority 0; devices = { lo }; }");
+    out.features["flowtable"] = accepted(
+        "flowtable f { hook ingress priority 0; devices = { lo }; counter; }\n"
+        "chain c { type filter hook forward priority 10; flow add @f; }");
   }
   out.features["tun"] = ::access("/dev/net/tun", F_OK) == 0;
   const auto is = [&](const char* path, const char* value) {

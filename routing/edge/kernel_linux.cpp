@@ -153,6 +153,13 @@ Result<HostFacts> LinuxKernel::facts() {
   auto links = read_links();
   if (!links) return std::unexpected(std::move(links.error()));
   out.links = std::move(*links);
+  for (const char* calls :
+       {"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}) {
+    const auto value = read_sysctl(calls);
+    if (!value || *value == "0") continue;
+    for (LinkFacts& link : out.links)
+      link.tracked = link.tracked || link.kind == "bridge";
+  }
   for (const Family family : families()) {
     auto defaults = read_defaults(family, out.links);
     if (!defaults) return std::unexpected(std::move(defaults.error()));

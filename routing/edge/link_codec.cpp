@@ -22,7 +22,12 @@ std::optional<LinkFacts> decode_link(const nlmsghdr& message) {
   out.carrier = (head.ifi_flags & IFF_LOWER_UP) != 0;
   out.loopback = (head.ifi_flags & IFF_LOOPBACK) != 0;
   out.mtu = attributes.u32(IFLA_MTU).value_or(0);
-  out.kind = attributes.nested(IFLA_LINKINFO).text(IFLA_INFO_KIND);
+  const auto kind = attributes.nested(IFLA_LINKINFO);
+  out.kind = kind.text(IFLA_INFO_KIND);
+  // Bridges can ask for it one by one; the sysctls ask for all (kernel_linux.cpp).
+  const auto bridge = kind.nested(IFLA_INFO_DATA);
+  out.tracked = out.kind == "bridge" && (bridge.u8(IFLA_BR_NF_CALL_IPTABLES).value_or(0) != 0 ||
+                                         bridge.u8(IFLA_BR_NF_CALL_IP6TABLES).value_or(0) != 0);
   return out;
 }
 

@@ -252,7 +252,7 @@ class Reader {
   Table* table_of(const json::object& object) {
     const std::string family = text_of(object, "family");
     const std::string name = text_of(object, "table");
-    if (name == nft_table || name == "oceanid_nat") return nullptr;
+    if (name == nft_table || name == offload_table || name == "oceanid_nat") return nullptr;
     Table& table = tables_[{family, name}];
     table.family = family;
     table.name = name;

@@ -38,12 +38,12 @@ Result<TableFound> find_table(NetlinkSocket& socket, std::uint8_t family, std::s
 
 // Of the rules that stand in our table: handles are never used twice either. A table that lost its
 // rules (`nft flush table`) has as many chains as before and looks whole otherwise.
-Result<std::uint64_t> rules_stamp(NetlinkSocket& socket) {
+Result<std::uint64_t> rules_stamp(NetlinkSocket& socket, std::string_view table) {
   Message ask(static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE), NLM_F_DUMP);
   auto& head = ask.extra<nfgenmsg>();
   head.nfgen_family = NFPROTO_INET;
   head.version = NFNETLINK_V0;
-  ask.put_text(NFTA_RULE_TABLE, nft_table);
+  ask.put_text(NFTA_RULE_TABLE, table);
   std::uint64_t stamp = 0;
   auto asked = socket.dump(
       ask, [&] { stamp = 0; },
@@ -92,9 +92,17 @@ Result<NftActual> LinuxKernel::read_nft(NetlinkSocket& netfilter) {
     out.stamp = out.stamp * 1000003 + found->stamp;  // any mixing that keeps the three apart
   }
   if (out.inet) {
-    auto rules = rules_stamp(netfilter);
+    auto rules = rules_stamp(netfilter, nft_table);
     if (!rules) return std::unexpected(std::move(rules.error()));
     out.stamp = out.stamp * 1000003 + *rules;
+  }
+  auto offload = find_table(netfilter, NFPROTO_INET, offload_table);
+  if (!offload) return std::unexpected(std::move(offload.error()));
+  out.offload = offload->present;
+  if (out.offload) {
+    auto rules = rules_stamp(netfilter, offload_table);
+    if (!rules) return std::unexpected(std::move(rules.error()));
+    out.offload_stamp = offload->stamp * 1000003 + *rules;
   }
   out.known = true;
   return out;

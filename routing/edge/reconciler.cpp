@@ -75,6 +75,10 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
              (!actual->nft.known || actual->nft.stamp == nft_stamp_)) {
     actual->nft_tables = nft_tables_;
   }
+  if (actual->nft.known && !actual->nft.offload)
+    actual->offload.emplace();
+  else if (!nft_touched_ && (!actual->nft.known || actual->nft.offload_stamp == offload_stamp_))
+    actual->offload = offload_;
   std::set<std::uint32_t> tables;
   for (const Route& route : desired.routes)
     if (!is_shared(route.table)) tables.insert(route.table);
@@ -96,9 +100,14 @@ awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
   const auto begin = std::chrono::steady_clock::now();
   Run run;
   const auto saved = recall_sysctls(run.report.warnings);
+  if (desired.offload == offload_refused_) desired.offload.clear();
+  if (desired.offload.empty() && offload_refused_.empty()) offload_error_.clear();
   auto done = co_await converge(desired, run);
   if (!done) {
     const std::string rest = co_await roll_back(run);
+    // What skipped the rules in the meantime was decided by rules that are no more.
+    if (auto now = kernel_.read_actual(); !run.done.empty() && now && now->nft.offload)
+      static_cast<void>(co_await write_offload({}));
     if (saved)
       if (auto restored = files_.save_sysctls(*saved); !restored)
         log::warn("routing", "saved sysctl values not updated", {{"error", restored.error().what}});
@@ -153,6 +162,8 @@ awaitable<Result<void>> Reconciler::step(const Change& change, Run& run) {
   if (const auto* sysctl = std::get_if<WriteSysctl>(&change)) co_return sysctl_step(*sysctl, run);
   if (const auto* elements = std::get_if<ChangeElements>(&change))
     co_return co_await change_elements(*elements, run);
+  if (const auto* offload = std::get_if<ReplaceOffload>(&change))
+    co_return co_await replace_offload(*offload, run);
   const auto& nft = std::get<ReplaceNft>(change);
   auto done = co_await replace_nft(nft.to);
   if (!done) co_return done;
@@ -213,6 +224,36 @@ awaitable<Result<void>> Reconciler::change_elements(const ChangeElements& change
   if (!done) co_return done;
   run.report.nft = true;
   run.done.emplace_back(ReplaceNft{change.from, change.to});
+  co_return done;
+}
+
+// Without it every packet meets the rule set, which is well. Left as it was, though, it would hold
+// connections that were decided before this change.
+awaitable<Result<void>> Reconciler::replace_offload(const ReplaceOffload& change, Run& run) {
+  auto done = co_await write_offload(change.to);
+  if (!done && !change.to.empty()) {
+    offload_refused_ = change.to;
+    offload_error_ = done.error().what;
+    run.refused.emplace_back(change);
+    co_return co_await write_offload({});
+  }
+  if (!done) co_return done;
+  if (!change.to.empty()) offload_error_.clear();
+  run.report.nft = true;
+  run.done.emplace_back(change);
+  co_return done;
+}
+
+awaitable<Result<void>> Reconciler::write_offload(std::string text) {
+  offload_.reset();  // unknown until the child has ended well
+  std::string batch = text;
+  if (batch.empty()) batch = fmt::format("table inet {0}\ndelete table inet {0}\n", offload_table);
+  auto done = co_await kernel_.run_nft(std::move(batch));
+  if (!done) co_return done;
+  auto after = kernel_.read_actual();
+  if (!after) co_return std::unexpected(std::move(after.error()));
+  offload_stamp_ = after->nft.offload_stamp;
+  offload_ = std::move(text);
   co_return done;
 }
 
@@ -289,6 +330,8 @@ awaitable<Result<std::string>> Reconciler::plan(NetworkState desired) {
       std::ranges::sort(kept.tables.sets, {}, &NamedSet::name);
       actual->nft_tables = std::move(kept.tables);
     }
+  // Its text is kept nowhere; it is not compared, and made anew with anything else.
+  if (!actual->offload && actual->nft.offload) actual->offload = desired.offload;
   co_return describe(diff(desired, *actual)) + unknown;
 }
 

@@ -55,6 +55,11 @@ class Reconciler {
   awaitable<Result<std::string>> plan(NetworkState desired);  // changes nothing
   // Somebody else wrote to our nft tables: the next apply() makes them anew.
   void distrust_nft();
+  // The flowtable is a help, not a condition: what the kernel refuses is left out, and not asked
+  // for again until the text changes or this is called.
+  void retry_offload() { offload_refused_.clear(); }
+  bool offloads() const { return offload_ && !offload_->empty(); }
+  const std::string& offload_error() const { return offload_error_; }  // empty: none
   // Rules, routes, nft tables, then sysctls that still hold what we wrote since this boot.
   // Forwarding stays on when somebody else needs it (other_forwarder). Tunnel devices, and with
   // them their MTU and addresses, belong to the tunnel side.
@@ -92,6 +97,8 @@ class Reconciler {
   awaitable<Result<void>> step(const Change& change, Run& run);
   awaitable<Result<void>> replace_nft(NftTables tables);
   awaitable<Result<void>> change_elements(const ChangeElements& change, Run& run);
+  awaitable<Result<void>> replace_offload(const ReplaceOffload& change, Run& run);
+  awaitable<Result<void>> write_offload(std::string text);
   void keep_tables(NftTables tables);
   Result<void> netlink_step(const NetlinkChange& change, Run& run);
   Result<void> sysctl_step(const WriteSysctl& change, Run& run);
@@ -109,7 +116,11 @@ class Reconciler {
   std::uint64_t nft_stamp_ = 0;            // of the tables after that commit
   bool nft_touched_ = false;               // by somebody else since
   std::uint64_t nft_touches_ = 0;          // how often, ever
-  std::optional<Actual> standing_;         // after the last apply() that went well
+  std::optional<std::string> offload_;     // likewise, of the flowtable's table
+  std::uint64_t offload_stamp_ = 0;
+  std::string offload_refused_;  // a text that the kernel did not take
+  std::string offload_error_;
+  std::optional<Actual> standing_;  // after the last apply() that went well
 };
 
 }  // namespace oceanid::routing

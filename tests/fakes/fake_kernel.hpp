@@ -89,6 +89,7 @@ class FakeKernel final : public Kernel {
 
   awaitable<Result<void>> run_nft(std::string text) override {
     ++nft_runs;
+    if (text.contains(offload_table)) co_return run_offload(text);
     if (auto injected = failure("nft"); !injected) co_return injected;
     log.emplace_back(text.starts_with("delete") ? "nft delete" : "nft");
     const auto set = [&](bool& present, std::string_view table) {
@@ -124,6 +125,14 @@ class FakeKernel final : public Kernel {
   }
 
  private:
+  Result<void> run_offload(const std::string& text) {
+    const bool made = creates_table(text, "inet oceanid_flow");
+    if (auto injected = failure(made ? "offload" : "no flowtable"); !injected) return injected;
+    log.emplace_back(made ? "offload" : "no flowtable");
+    state.nft.offload = made;
+    ++state.nft.offload_stamp;
+    return {};
+  }
   // As the kernel: what is not there cannot be removed.
   Result<void> change_prefixes(const ElementChange& change) {
     if (change.prefixes.empty()) return {};

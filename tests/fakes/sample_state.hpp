@@ -42,6 +42,10 @@ inline Rule rule(std::uint32_t priority, RuleAction action) {
   return out;
 }
 
+inline std::string sample_offload(std::string_view number) {
+  return "table inet oceanid_flow {  # " + std::string(number) + "\n}\n";
+}
+
 inline std::string sample_nft(std::string_view exit) {
   return "table inet oceanid {}\ndelete table inet oceanid\n"
          "table inet oceanid {\n"

@@ -3,6 +3,7 @@
 Black box: tests drive the real program through pods, faults and its command line, and look at what arrives in the
 internet. Traffic stays inside the lab's own namespaces.
 """
+import functools
 import os
 import pathlib
 import shlex
@@ -23,14 +24,30 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: runs with --long only")
+    config.addinivalue_line("markers", "flowtable: needs a kernel with nftables' flowtables; tests/vm runs it elsewhere")
+    config.addinivalue_line("markers", "no_flowtable: shows what a kernel without them does")
+
+
+@functools.cache
+def has_flowtables():
+    text = ("table inet t {\nflowtable f { hook ingress priority 0; devices = { lo }; }\n"
+            "chain c { type filter hook forward priority 10; flow add @f; }\n}\n")
+    return subprocess.run(["unshare", "-n", "nft", "-c", "-f", "-"], input=text, text=True, capture_output=True).returncode == 0
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("flowtable") and not has_flowtables():
+        pytest.skip("this kernel has no flowtables")
 
 
 def pytest_collection_modifyitems(config, items):
     """Unlike a skipped test, which is something that this machine cannot do, these are left out by choice."""
-    if config.getoption("--long"):
-        return
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    leave_out = set() if config.getoption("--long") else {"long"}
+    if any(item.get_closest_marker("no_flowtable") for item in items) and has_flowtables():
+        leave_out.add("no_flowtable")
+    left_out = lambda item: any(item.get_closest_marker(marker) for marker in leave_out)
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
 
 
 class Lab:

@@ -341,6 +341,7 @@ class Plan:
 
     def __init__(self, example: str) -> None:
         head, _, self.nft = (GOLDEN / f"{example}.txt").read_text(encoding="ascii").partition("\nnft\n")
+        self.nft, _, self.offload = self.nft.partition("\noffload\n")
         self.rules: dict[str, list[str]] = {"-4": [], "-6": []}
         self.routes: dict[str, list[str]] = {"-4": [], "-6": []}
         self.sysctls: list[str] = []

@@ -72,6 +72,25 @@ TEST(RoutingInputs, TakeTheSelfExitsNextHopFromTheMainTable) {
   EXPECT_EQ(inputs.uplink_source4, ip("203.0.113.10"));
 }
 
+TEST(RoutingInputs, OnlyPodsAndExitsTunnelsThatExistMaySkipTheRules) {
+  Scene scene;
+  const auto fast = [&] {
+    std::string out;
+    for (const auto& device : routing_inputs(scene.config, scene.facts, {}, {}, {}).fast)
+      out += device.name.str() + " " + std::to_string(device.index) + (device.pods ? " pods" : "") +
+             (device.tracked ? " tracked; " : "; ");
+    return out;
+  };
+  scene.facts.links[1].index = 4;
+  EXPECT_EQ(fast(), "") << "not asked for";
+  scene.config.routing->flowtable = true;
+  EXPECT_EQ(fast(), "cni0 4 pods; ") << "no tunnel yet; never the uplink, never the hub";
+  scene.facts.links.push_back(link("oc-meliae", "10.99.0.1", 32, "10.99.0.1/32"));
+  scene.facts.links.back().index = 9;
+  scene.facts.links[1].tracked = true;
+  EXPECT_EQ(fast(), "cni0 4 pods tracked; oc-meliae 9; ");
+}
+
 TEST(RoutingInputs, CountOnlyTheUnderlayAsOnLink) {
   const Scene scene;
   const auto inputs = routing_inputs(scene.config, scene.facts, {}, {}, {});

@@ -59,6 +59,7 @@ NetworkState random_state(std::mt19937& random) {
   out.routes = routes;
   if (pick(2)) out.links.push_back({device("oc-one"), 1400 + pick(2), {}});
   if (pick(2)) out.nft.text = sample_nft(pick(2) ? "a" : "b");
+  if (pick(2)) out.offload = sample_offload(pick(2) ? "a" : "b");
   if (pick(2)) out.sysctls.push_back({"net/ipv4/ip_forward", "1", true});
   return out;
 }

@@ -238,6 +238,55 @@ TEST(KernelNamespace, KnowsItsTablesWithoutListingThem) {
   });
 }
 
+TEST(KernelNamespace, KnowsTheFlowtablesTableByItself) {
+  isolated([] {
+    asio::io_context io;
+    auto kernel = open_kernel(io);
+    const auto tables = [&] { return kernel->read_actual().value().nft; };
+    ASSERT_TRUE(run_task(io, kernel->run_nft(sample_nft("one"))));
+    const auto without = tables();
+    EXPECT_FALSE(without.offload);
+    shell(
+        "nft add table inet oceanid_flow; nft add chain inet oceanid_flow established;"
+        "nft add rule inet oceanid_flow established counter");
+    const auto with = tables();
+    EXPECT_TRUE(with.offload);
+    EXPECT_EQ(with.stamp, without.stamp) << "the rule set's own is untouched";
+    shell("nft flush table inet oceanid_flow");
+    EXPECT_NE(tables().offload_stamp, with.offload_stamp);
+  });
+}
+
+TEST(KernelNamespace, TellsABridgeWhoseFramesIptablesSees) {
+  isolated([] {
+    // An address, so that there is a main table to ask for defaults.
+    shell(
+        "ip link add seen type bridge nf_call_iptables 1; ip link add unseen type bridge;"
+        "ip link set seen up; ip address add 192.0.2.1/24 dev seen");
+    asio::io_context io;
+    auto kernel = open_kernel(io);
+    const auto tracked = [&](const char* name) {
+      const HostFacts facts = kernel->facts().value();
+      const LinkFacts* link = find_link(facts, device(name));
+      return link != nullptr && link->tracked;
+    };
+    // In a new namespace the sysctls are 1 where their module is loaded, and ask for all bridges.
+    const std::string all = "net/bridge/bridge-nf-call-iptables";
+    const std::string all6 = "net/bridge/bridge-nf-call-ip6tables";
+    const bool loaded = kernel->read_sysctl(all).has_value();
+    if (loaded) {
+      ASSERT_TRUE(kernel->write_sysctl(all, "0"));
+      ASSERT_TRUE(kernel->write_sysctl(all6, "0"));
+    }
+    EXPECT_TRUE(tracked("seen"));
+    EXPECT_FALSE(tracked("unseen"));
+    if (!loaded) return;
+    ASSERT_TRUE(kernel->write_sysctl(all6, "1"));
+    EXPECT_TRUE(tracked("unseen"));
+    EXPECT_FALSE(tracked("lo"));
+  });
+}
+
 TEST(KernelNamespace, RepeatsNftsWordsAndChangesNothing) {
   isolated([] {
     asio::io_context io;

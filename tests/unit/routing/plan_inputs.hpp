@@ -125,6 +125,16 @@ inline Inputs styx() {
   return in;
 }
 
+// Whose established connections skip the rule set.
+inline Inputs fast_worker() {
+  Inputs in = styx();
+  in.routing->flowtable = true;
+  in.fast = {{name("cni0"), 4, true, false},
+             {name("oc-tethys"), 11, false, false},
+             {name("oc-meliae"), 12, false, false}};
+  return in;
+}
+
 // The first exit, with pods of its own and the second exit as its standby.
 inline Inputs tethys() {
   Inputs in = node("10.99.0.1", "203.0.113.10", "203.0.113.0/28", 1);
@@ -309,6 +319,7 @@ inline std::map<std::string, Inputs> all() {
           {"open-worker", open_worker()},
           {"narrow-worker", narrow_worker()},
           {"databases-only", databases_only()},
+          {"fast-worker", fast_worker()},
           {"selecting-worker", selecting_worker()},
           {"selecting-exit", selecting_exit()},
           {"long-bypass", long_bypass()},
