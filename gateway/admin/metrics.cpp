@@ -155,6 +155,25 @@ void conntrack(Families& out, const ipc::ConntrackView& table) {
   out.value(number(table.dropped));
 }
 
+void serving(Families& out, const ipc::ServingView& view) {
+  out.gauge("oceanid_routing_port_budget_used_ratio",
+            "Part of an exit address's ports that is taken towards a destination; the fullest");
+  for (const auto& line : view.ports)
+    out.value(line.ratio, {{"address", line.address}, {"destination", line.destination}});
+  out.counter("oceanid_routing_source_bytes_total",
+              "Of ended connections, by the clients' /24 or /64");
+  for (const auto& line : view.networks) {
+    out.value(number(line.bytes_up), {{"source", line.network}, {"direction", "up"}});
+    out.value(number(line.bytes_down), {{"source", line.network}, {"direction", "down"}});
+  }
+  out.counter("oceanid_routing_source_flows_total",
+              "Ended connections, by the clients' /24 or /64");
+  for (const auto& line : view.networks)
+    out.value(number(line.flows), {{"source", line.network}});
+  out.gauge("oceanid_routing_source_flows_open", "Connections that this exit translates now");
+  out.value(number(view.flows_open));
+}
+
 }  // namespace
 
 std::string metrics_text(const View& view) {
@@ -193,6 +212,7 @@ std::string metrics_text(const View& view) {
   out.gauge("oceanid_routing_drift_repair_seconds",
             "From the notice of the last foreign change to the end of its repair");
   if (routing.last_drift_repair_seconds) out.value(*routing.last_drift_repair_seconds);
+  if (view.gateway.serving) serving(out, *view.gateway.serving);
   out.counter("oceanid_log_lines_lost_total", "Log lines given up because nobody read them");
   out.value(number(view.lost_log_lines));
   out.counter("oceanid_worker_restarts_total", "Workers started again after one ended");

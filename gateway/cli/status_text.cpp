@@ -1,5 +1,6 @@
 #include "gateway/cli/status_text.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <iterator>
@@ -41,6 +42,32 @@ std::string human_bytes(std::uint64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+namespace {
+
+void print_serving(std::back_insert_iterator<std::string> print, const ipc::ServingView& view) {
+  constexpr std::size_t shown = 10;
+  fmt::format_to(print, "exit: {} connections open, {} clients known\n", view.flows_open,
+                 view.clients_known);
+  if (!view.clients.empty())
+    fmt::format_to(print, "\n  {:<22} {:<8} {:<10} {:<11} {:<11} {}\n", "CLIENT", "OPEN", "ENDED",
+                   "UP", "DOWN", "MOSTLY TO");
+  for (std::size_t i = 0; i < std::min(shown, view.clients.size()); ++i) {
+    const auto& client = view.clients[i];
+    fmt::format_to(print, "  {:<22} {:<8} {:<10} {:<11} {:<11} {}\n", client.address, client.open,
+                   client.flows, human_bytes(client.bytes_up), human_bytes(client.bytes_down),
+                   client.destinations.empty() ? "-" : client.destinations[0].destination);
+  }
+  if (!view.ports.empty())
+    fmt::format_to(print, "\n  {:<22} {:<26} {:<8} {}\n", "ADDRESS", "TOWARDS", "PORTS", "TAKEN");
+  for (std::size_t i = 0; i < std::min(shown, view.ports.size()); ++i) {
+    const auto& line = view.ports[i];
+    fmt::format_to(print, "  {:<22} {:<26} {:<8} {:.0f} %\n", line.address, line.destination,
+                   line.used, line.ratio * 100);
+  }
+}
+
+}  // namespace
+
 std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   std::string out;
   auto print = std::back_inserter(out);
@@ -81,6 +108,7 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
                      exit.name, exit.kind, exit.state, exit.device, milliseconds(exit.rtt_seconds),
                      join(exit.addresses), exit.state == "up" ? "" : "  " + exit.reason);
   }
+  if (snapshot.serving) print_serving(print, *snapshot.serving);
   if (!snapshot.tunnels.empty()) {
     fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", "TUNNEL",
                    "DEVICE", "BACKEND", "MTU", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT");

@@ -86,6 +86,58 @@ struct ConntrackView {
 };
 BOOST_DESCRIBE_STRUCT(ConntrackView, (), (entries, limit, insert_failed, dropped))
 
+// How many ports an exit's address has taken towards one destination.
+struct PortBudgetView {
+  std::string address;
+  std::string destination;  // ADDRESS:PORT/PROTOCOL
+  std::uint64_t used = 0;
+  std::uint64_t available = 0;
+  double ratio = 0;
+};
+BOOST_DESCRIBE_STRUCT(PortBudgetView, (), (address, destination, used, available, ratio))
+
+struct ClientDestinationView {
+  std::string destination;  // ADDRESS:PORT/PROTOCOL
+  std::uint64_t bytes = 0;
+  std::uint64_t flows = 0;
+};
+BOOST_DESCRIBE_STRUCT(ClientDestinationView, (), (destination, bytes, flows))
+
+// Packets and bytes of connections that have ended; the others are `open`.
+struct ClientView {
+  std::string address;
+  std::uint64_t open = 0;
+  std::uint64_t flows = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint64_t packets_up = 0;
+  std::uint64_t packets_down = 0;
+  std::vector<ClientDestinationView> destinations;
+};
+BOOST_DESCRIBE_STRUCT(ClientView, (),
+                      (address, open, flows, bytes_up, bytes_down, packets_up, packets_down,
+                       destinations))
+
+struct ClientNetworkView {  // a /24 or /64; "other" is what found no room
+  std::string network;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint64_t flows = 0;
+};
+BOOST_DESCRIBE_STRUCT(ClientNetworkView, (), (network, bytes_up, bytes_down, flows))
+
+// What this node does as an exit: the fullest destinations, the largest clients.
+struct ServingView {
+  std::uint64_t flows_open = 0;
+  std::uint64_t clients_known = 0;
+  std::uint64_t overruns = 0;  // times that the kernel dropped notices, and all was listed again
+  std::vector<PortBudgetView> ports;
+  std::vector<ClientView> clients;
+  std::vector<ClientNetworkView> networks;
+};
+BOOST_DESCRIBE_STRUCT(ServingView, (),
+                      (flows_open, clients_known, overruns, ports, clients, networks))
+
 struct FailoverView {
   std::string from;
   std::string to;
@@ -119,6 +171,7 @@ struct GatewaySnapshot {
   std::vector<TunnelView> tunnels;
   RoutingView routing;
   std::optional<ConntrackView> conntrack;  // where pods are routed or clients served
+  std::optional<ServingView> serving;      // where clients are served
   std::vector<FailoverView> failovers;
   std::vector<EventView> events;
   Counters proxy;
@@ -126,7 +179,7 @@ struct GatewaySnapshot {
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
                        configuration_error, confirm_within_seconds, rollbacks, worker_ready,
-                       worker_restarts, diagnosis, exits, tunnels, routing, conntrack, failovers,
-                       events, proxy))
+                       worker_restarts, diagnosis, exits, tunnels, routing, conntrack, serving,
+                       failovers, events, proxy))
 
 }  // namespace oceanid::ipc

@@ -1,6 +1,7 @@
 #include "gateway/process/network.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/process/exit_service.hpp"
 #include "gateway/process/privilege.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
@@ -219,6 +220,7 @@ awaitable<Result<void>> Network::converge() {
   }
   note_drift(applied->drift);
   keep_guard();
+  co_await serve(applied->nft);
   co_return tunnels;
 }
 
@@ -361,6 +363,7 @@ awaitable<void> Network::stop() {
   wake_.cancel();
   if (watch_) co_await watch_->stop();
   watch_.reset();
+  if (exit_service_) co_await exit_service_->stop();
   co_await tasks_.stop();
   if (flows_) co_await flows_->stop();
   flows_.reset();

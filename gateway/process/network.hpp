@@ -31,6 +31,8 @@
 
 namespace oceanid::process {
 
+class ExitService;
+
 class Network {
  public:
   struct Events {
@@ -84,6 +86,7 @@ class Network {
   void warn(const std::string& text);
   void watch_connections(ipc::GatewaySnapshot& out);
   void watch_snat_addresses();
+  awaitable<void> serve(bool sets_are_new);
   void resume_former_choice();
   IfName device_of(const ExitSettings& exit) const;
   void mark_due();
@@ -129,6 +132,7 @@ class Network {
   bool guard_held_ = false;
   bool guard_unkept_ = false;  // and said so
   routing::ConntrackWatch conntrack_watch_;
+  std::unique_ptr<ExitService> exit_service_;
   std::vector<IpAddress> snat_missing_;  // from this node; and said so
   bool due_ = true;
   bool tunnels_due_ = false;            // the tunnels do not match config_ yet

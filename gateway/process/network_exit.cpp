@@ -2,6 +2,7 @@
 // nobody would answer to.
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/process/exit_service.hpp"
 #include "gateway/process/network.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "routing/edge/conntrack_figures.hpp"
@@ -41,6 +42,18 @@ void Network::watch_connections(ipc::GatewaySnapshot& out) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
   if (const auto said = conntrack_watch_.tick(*figures, static_cast<std::uint64_t>(seconds)))
     warn(*said);
+}
+
+awaitable<void> Network::serve(bool sets_are_new) {
+  if (!exit_service_ && !config_.serve_exit) co_return;
+  if (!exit_service_)
+    exit_service_ = std::make_unique<ExitService>(
+        io_.get_executor(), *kernel_,
+        ExitService::Reports{
+            .warning = [this](const std::string& text) { warn(text); },
+            .event = [this](const std::string& text) { events_.event("routing", text); }});
+  if (sets_are_new) exit_service_->sets_replaced();
+  co_await exit_service_->follow(config_, flows_ ? flows_->watcher() : nullptr);
 }
 
 // An address that is routed to this node without being on it is answered for, too; whether it is

@@ -1,5 +1,6 @@
 // What operators are shown of the network.
 
+#include "gateway/process/exit_service.hpp"
 #include "gateway/process/network.hpp"
 #include "routing/core/selection.hpp"
 
@@ -45,6 +46,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
   describe_drift();
   out.routing = routing_view_;
   watch_connections(out);
+  if (exit_service_) exit_service_->describe(out);
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);
   const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();

@@ -31,6 +31,8 @@ class RoutedFlows {
   bool can_pin() const { return keeper_ && watcher_; }
   awaitable<void> pin();
   void end_draining();
+  // Tells of connections that carry our mark, exempt ones left out; for others who want to know.
+  std::shared_ptr<routing::ConntrackWatcher> watcher() const { return watcher_; }
   bool drained() const { return !keeper_ || keeper_->drained(); }
   // No connection of a former exit is left to be ended; `device`: of the exit that is chosen now.
   bool settled(const std::optional<IfName>& device) const {
@@ -47,7 +49,7 @@ class RoutedFlows {
   Report report_;
   std::unique_ptr<routing::FlowKernel> flows_;
   std::unique_ptr<routing::FlowKeeper> keeper_;
-  std::unique_ptr<routing::ConntrackWatcher> watcher_;
+  std::shared_ptr<routing::ConntrackWatcher> watcher_;
   routing::FlowScope scope_;
   std::optional<Mark> mark_;  // that was started with
 };

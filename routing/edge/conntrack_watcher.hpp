@@ -45,6 +45,9 @@ class ConntrackWatcher {
   ConntrackWatcher(const ConntrackWatcher&) = delete;
   ConntrackWatcher& operator=(const ConntrackWatcher&) = delete;
 
+  // From now on this one is told as well, by a dump first; the others are told that again, too.
+  void join(FlowObserver& observer);
+  void leave(FlowObserver& observer);
   const Counts& counts() const { return counts_; }
   awaitable<void> stop();  // before destruction
 

@@ -114,6 +114,16 @@ Result<std::unique_ptr<ConntrackWatcher>> ConntrackWatcher::start(
   return out;
 }
 
+void ConntrackWatcher::join(FlowObserver& observer) {
+  observers_.push_back(&observer);
+  dump_due_ = true;
+  dump_wake_.cancel();
+}
+
+void ConntrackWatcher::leave(FlowObserver& observer) {
+  std::erase(observers_, &observer);
+}
+
 awaitable<void> ConntrackWatcher::stop() {
   stopping_ = true;
   co_await tasks_.stop();

@@ -88,6 +88,23 @@ TEST(Admin, MetricsCarryTheContractsNames) {
     EXPECT_THAT(text, HasSubstr(line));
 }
 
+TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
+  View view = healthy();
+  EXPECT_THAT(metrics_text(view), testing::Not(HasSubstr("port_budget")));
+  auto& serving = view.gateway.serving.emplace();
+  serving.flows_open = 4;
+  serving.ports = {{"203.0.113.10", "192.0.2.10:5432/tcp", 51'610, 64'512, 0.8}};
+  serving.networks = {{"10.42.1.0/24", 1000, 2000, 5}};
+  const std::string text = metrics_text(view);
+  for (const auto* line :
+       {"oceanid_routing_port_budget_used_ratio{address=\"203.0.113.10\",destination=\"192.0.2.10:"
+        "5432/tcp\"} 0.8",
+        "oceanid_routing_source_bytes_total{source=\"10.42.1.0/24\",direction=\"down\"} 2000",
+        "oceanid_routing_source_flows_total{source=\"10.42.1.0/24\"} 5",
+        "oceanid_routing_source_flows_open 4"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
 TEST(Diagnose, SaysInOneSentenceWhatCarriesTrafficOrWhatBroke) {
   ipc::GatewaySnapshot gateway;
   EXPECT_EQ(diagnose(gateway),

@@ -130,6 +130,31 @@ TEST(ConntrackNamespace, TellsOfMarkedConnectionsFromBeforeAndFromNow) {
   });
 }
 
+TEST(ConntrackNamespace, WhoJoinsLaterIsToldOfAllAndWhoLeftOfNothing) {
+  isolated([] {
+    make_host();
+    asio::io_context io;
+    Recorder first;
+    Recorder second;
+    auto watcher = ConntrackWatcher::start(io.get_executor(), {.mark = carried}, {&first});
+    ASSERT_TRUE(watcher) << watcher.error().what;
+    until(io, [&] { return first.dumps_ended == 1; });
+    const Pair before = connect_to(5432);
+    until(io, [&] { return first.begun.contains(before.port); });
+    (*watcher)->join(second);
+    until(io, [&] { return second.dumps_ended == 1; });
+    EXPECT_THAT(second.begun, testing::ElementsAre(before.port));
+    const Pair now = connect_to(5432);
+    until(io, [&] { return second.begun.contains(now.port); });
+    (*watcher)->leave(second);
+    const Pair later = connect_to(5432);
+    until(io, [&] { return first.begun.contains(later.port); });
+    EXPECT_FALSE(second.begun.contains(later.port));
+    EXPECT_EQ((*watcher)->counts().overruns, 0U);
+    stop(io, **watcher);
+  });
+}
+
 // A buffer for a few notices, a burst that does not fit: everything is told again.
 TEST(ConntrackNamespace, ListsEverythingAgainWhenNoticesWereLost) {
   isolated([] {

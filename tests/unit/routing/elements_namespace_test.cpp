@@ -1,5 +1,6 @@
 // Changes of set elements against the real kernel, in a network namespace of their own.
 
+#include "routing/core/spill_elements.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "tests/fakes/namespace_run.hpp"
 #include "tests/fakes/run_task.hpp"
@@ -27,6 +28,8 @@ table inet oceanid {
   set p6 { type ipv6_addr; flags interval; }
   set flows { type ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service; flags timeout; }
   set ends { type ipv4_addr . inet_proto . inet_service; }
+  set spill1_4 { type ipv4_addr . inet_proto . inet_service; flags timeout; }
+  set spill2_4 { type ipv4_addr . inet_proto . inet_service; flags timeout; }
 }
 )";
 
@@ -101,6 +104,26 @@ TEST(ElementsNamespace, ConcatenatedKeysAndTimeouts) {
     EXPECT_THAT(list("ends"), HasSubstr("203.0.113.9 . udp . 53"));
     ASSERT_TRUE(world.apply({{"ends", ElementAction::remove, {}, {{end}}}}));
     EXPECT_THAT(list("ends"), Not(HasSubstr("udp")));
+  });
+}
+
+TEST(ElementsNamespace, SpillsAreToldWhateverIsInTheSets) {
+  isolated([] {
+    World world;
+    shell("nft add element inet oceanid spill1_4 '{ 192.0.2.10 . tcp . 5432 timeout 20s }'");
+    const Destination to{address("192.0.2.10"), 5432, 6};
+    auto done = world.apply(changes_of({{to, 0, 1}}));
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_THAT(list("spill1_4"), HasSubstr("192.0.2.10 . tcp . 5432 timeout 10m"))
+        << "what was there has its full time again";
+    done = world.apply(changes_of({{to, 1, 2}}));
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_THAT(list("spill1_4"), Not(HasSubstr("5432")));
+    EXPECT_THAT(list("spill2_4"), HasSubstr("192.0.2.10 . tcp . 5432"));
+    shell("nft flush set inet oceanid spill2_4");
+    done = world.apply(changes_of({{to, 2, 0}}));
+    ASSERT_TRUE(done) << done.error().what << " (it had expired)";
+    EXPECT_THAT(list("spill2_4"), Not(HasSubstr("5432")));
   });
 }
 
