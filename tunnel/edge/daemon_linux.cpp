@@ -163,8 +163,8 @@ std::optional<ProcessIdentity> parse_identity(std::string_view text) {
 namespace {
 
 // Both of its outputs go to `output`.
-Result<ProcessIdentity> spawn(const std::string& program, std::vector<std::string> arguments,
-                              const UniqueFd& output) {
+Result<pid_t> spawn(const std::string& program, std::vector<std::string> arguments,
+                    const UniqueFd& output) {
   SpawnPlan plan;
   if (const int error = plan.prepare(output.get()); error != 0)
     return fail_errno("preparing to start " + program, error);
@@ -175,10 +175,7 @@ Result<ProcessIdentity> spawn(const std::string& program, std::vector<std::strin
   if (error == ENOENT)
     return fail(Errc::not_found, program + " is not installed; run: apt-get install wireguard-go");
   if (error != 0) return fail_errno("starting " + program, error);
-  const auto identity = identify(pid);
-  if (identity) return *identity;
-  reap(pid);
-  return fail(Errc::io, program + " ended at once");
+  return pid;
 }
 
 }  // namespace
@@ -196,8 +193,13 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   // When we are stopped and read nothing, a full queue must cost it the line and not its workers.
   ::setsockopt(theirs.get(), SOL_SOCKET, SO_SNDTIMEO, &log_patience, sizeof log_patience);
 
-  const auto identity = spawn(program, {program, "-f", name.str()}, theirs);
-  if (!identity) return std::unexpected(identity.error());
+  const auto pid = spawn(program, {program, "-f", name.str()}, theirs);
+  if (!pid) return std::unexpected(pid.error());
+  const auto identity = identify(*pid);
+  if (!identity) {
+    reap(*pid);
+    return fail(Errc::io, program + " ended at once");
+  }
   started.identity = *identity;
   return started;
 }
@@ -205,9 +207,11 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
 awaitable<Result<std::string>> ask_version(std::string program) {
   const auto output = memory_file({});
   if (!output) co_return std::unexpected(output.error());
-  const auto asked = spawn(program, {program, "--version"}, *output);
-  if (!asked) co_return std::unexpected(asked.error());
-  if (!co_await wait_for_end(*asked, 2s)) {
+  const auto pid = spawn(program, {program, "--version"}, *output);
+  if (!pid) co_return std::unexpected(pid.error());
+  const auto asked = identify(*pid);
+  if (!asked) reap(*pid);  // it has ended already
+  if (asked && !co_await wait_for_end(*asked, 2s)) {
     static_cast<void>(co_await end_process(*asked));
     co_return fail(Errc::timeout, program + " --version does not end");
   }
