@@ -188,13 +188,6 @@ def test_what_a_client_has_used_is_what_it_has_sent(lab, exits):
     assert 'oceanid_routing_source_flows_total{source="10.42.3.0/24"}' in exits.metrics()
 
 
-def cpu_seconds(lab, node):
-    """Of netd: the oldest process of that name."""
-    pid = min(lab.pids(node, "oceanid"))
-    fields = open(f"/proc/{pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 @pytest.fixture
 def many(lab, exits):
     """Room in the kernel's table for connections by all ports of an address, which live longer than the test."""
@@ -209,11 +202,6 @@ def many(lab, exits):
 def ask(lab, pod, first, last, tries=5, patience=4):
     """How the connections from these ports are seen, and how many had no answer."""
     return json.loads(run(lab, pod, ASK, TARGET, PORT, first, last, tries, patience, timeout=900))
-
-
-def answered(lab, pod, first, last):
-    """Those of a configuration that has just come into force."""
-    return lab.wait_for(lambda: found if (found := ask(lab, pod, first, last))["silent"] == 0 else None)["seen"]
 
 
 @pytest.mark.long
@@ -242,27 +230,3 @@ def test_no_connection_fails_when_the_first_address_runs_out_of_ports(lab, many)
     lab.wait_for(lambda: any(over in event for event in many.texts()), 30)
     assert sum(over in event for event in many.texts()) == 1
     assert ask(lab, "pod-tethys-1", 40000, 40010)["seen"] == {FIRST: 10}
-
-
-@pytest.mark.long
-def test_connection_64513_by_one_address_and_by_two(lab, many):
-    """Every port of one address towards one place. What finds none is dropped, told to the operator and counted, and never
-    sent with another source; with a second address the next ones are answered."""
-    many.use(f"snat: {FIRST}")
-    before, cpu = many.refusals(), cpu_seconds(lab, "tethys")
-    taken = 0
-    for pod in ("pod-tethys-1", "pod-tethys-2"):  # one pod's ports are as many, but some are in use
-        asked = ask(lab, pod, 1024, 33792, 4, 0.7)
-        assert set(asked["seen"]) <= {FIRST}
-        taken += asked["seen"].get(FIRST, 0)
-    cpu = cpu_seconds(lab, "tethys") - cpu
-    used = many.line(FIRST, "udp")["used"]
-    print(f"{taken} of 65536 connections found a port, {many.refusals() - before} refusals, netd {cpu:.2f} s of CPU time")
-    assert 0.95 * PORTS < taken <= used <= PORTS
-    full = ask(lab, "pod-tethys-1", 40000, 40200, 1, 0.7)
-    assert full["silent"] > 100, full
-    assert set(full["seen"]) <= {FIRST}
-    assert many.refusals() - before >= 100
-    assert sum(text.startswith(f"{FIRST} has taken ") and "/udp; from 90 % on" in text for text in many.texts()) == 1
-    many.use(f"snat: [{FIRST}, {SECOND}]")
-    assert answered(lab, "pod-tethys-1", 42000, 44000) == {SECOND: 2000}
