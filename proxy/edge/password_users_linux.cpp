@@ -128,8 +128,13 @@ awaitable<std::optional<std::string>> PasswordUsers::verify(std::string user,
         const std::lock_guard lock(mutex_);
         --waiting_;
       }
-      asio::post(guard.get_executor(),
-                 [handler = std::move(handler), right]() mutable { handler(right); });
+      // The guard goes along: its loop may end, and be gone, as soon as the handler has run there.
+      const auto executor = guard.get_executor();
+      asio::post(executor,
+                 [handler = std::move(handler), right, guard = std::move(guard)]() mutable {
+                   guard.reset();
+                   handler(right);
+                 });
     });
   };
   const bool right = co_await asio::async_initiate<decltype(asio::use_awaitable), void(bool)>(
