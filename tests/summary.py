@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Adds up the JUnit files of a test run and prints the verdict; the last line is the runner's summary.
 
-A test that could not run is printed with its reason. With --strict (tests/run --all) it counts as failed, unless the
+A test that could not run is printed with its reason; one that gives none counts as failed. With --strict (tests/run --all) it counts as failed, unless the
 virtual machine of tests/vm ran it (vm*.xml); it is counted there.
 """
 import argparse
@@ -12,7 +12,8 @@ import xml.etree.ElementTree as ElementTree
 
 def cases(path):
     for case in ElementTree.parse(path).getroot().iter("testcase"):
-        name = f"{case.get('classname', '')}.{case.get('name', '')}".strip(".")
+        suite, name = case.get("classname", ""), case.get("name", "")
+        name = name if suite == name else f"{suite}.{name}".strip(".")  # CTest says it twice
         failure = case.find("failure")
         if failure is None:
             failure = case.find("error")
@@ -52,8 +53,8 @@ def main():
                 elsewhere.add(plain(name))
                 continue
             if outcome == "skipped":
-                print(f"not run here: {name}: {' '.join(reason.split())}")
-                if options.strict:
+                print(f"not run here: {name}: {' '.join(reason.split()) or 'NO REASON GIVEN'}")
+                if options.strict or not reason.strip():
                     outcome = "failed"
             elif outcome == "failed":
                 print(f"FAILED: {name}")

@@ -1,6 +1,7 @@
 #include "proxy/edge/tls_context.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/base/tls/pem.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -20,84 +21,34 @@ constexpr std::size_t max_names = 64;
 constexpr std::size_t max_name = 255;
 constexpr unsigned char alpn_http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Crl = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
+using Crl = std::unique_ptr<X509_CRL, FreeWith<X509_CRL_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, FreeWith<GENERAL_NAMES_free>>;
 
-// A key with a passphrase would make OpenSSL ask on the terminal.
-int no_passphrase(char*, int, int, void*) {
-  return 0;
-}
-
-Bio reader(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-std::unexpected<Error> failed(const std::string& path, std::string_view what) {
-  const std::string why = tls_error_text();
-  return fail(Errc::invalid_argument,
-              path + ": " + std::string(what) + (why.empty() ? "" : " (" + why + ")"));
-}
-
-Result<std::string> contents(const Secrets& secrets, const std::string& path) {
+Result<PemText> pem_of(const Secrets& secrets, const std::string& path) {
   const auto found = secrets.find(path);
   if (found == secrets.end())
     return fail(Errc::not_found, path + ": its contents were not handed over");
-  return found->second;
-}
-
-Result<std::vector<Certificate>> certificates_in(const std::string& path, const Secrets& secrets) {
-  auto text = contents(secrets, path);
-  if (!text) return std::unexpected(std::move(text.error()));
-  const Bio bio = reader(*text);
-  std::vector<Certificate> out;
-  while (Certificate one{PEM_read_bio_X509_AUX(bio.get(), nullptr, no_passphrase, nullptr)})
-    out.push_back(std::move(one));
-  // The reader ends on "no start line"; anything else is a certificate that cannot be read.
-  const auto last = ERR_peek_last_error();
-  if (out.empty() || ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
-    return failed(path, out.empty() ? "holds no PEM certificate" : "holds a broken certificate");
-  ERR_clear_error();
-  return out;
+  return PemText{path, found->second};
 }
 
 Result<void> use_chain(SSL_CTX* context, const ListenerTls& tls, const Secrets& secrets) {
-  auto chain = certificates_in(tls.certificate, secrets);
-  if (!chain) return std::unexpected(std::move(chain.error()));
-  if (SSL_CTX_use_certificate(context, chain->front().get()) != 1)
-    return failed(tls.certificate, "its first certificate cannot be used");
-  for (std::size_t i = 1; i < chain->size(); ++i)
-    if (SSL_CTX_add1_chain_cert(context, (*chain)[i].get()) != 1)
-      return failed(tls.certificate, "a certificate of its chain cannot be used");
-  auto text = contents(secrets, tls.key);
-  if (!text) return std::unexpected(std::move(text.error()));
-  const Key key(PEM_read_bio_PrivateKey(reader(*text).get(), nullptr, no_passphrase, nullptr));
-  if (!key) return failed(tls.key, "holds no PEM private key without a passphrase");
-  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1)
-    return failed(tls.key, "is not the key of " + tls.certificate);
-  return {};
+  const auto chain = pem_of(secrets, tls.certificate);
+  if (!chain) return std::unexpected(chain.error());
+  const auto key = pem_of(secrets, tls.key);
+  if (!key) return std::unexpected(key.error());
+  return use_identity(context, *chain, *key);
 }
 
 Result<void> use_crl(X509_STORE* store, const std::string& path, const Secrets& secrets) {
-  auto text = contents(secrets, path);
-  if (!text) return std::unexpected(std::move(text.error()));
-  const Bio bio = reader(*text);
+  const auto pem = pem_of(secrets, path);
+  if (!pem) return std::unexpected(pem.error());
+  const Bio bio = pem_reader(pem->text);
   bool any = false;
   while (const Crl crl{PEM_read_bio_X509_CRL(bio.get(), nullptr, no_passphrase, nullptr)}) {
     any = true;
-    if (X509_STORE_add_crl(store, crl.get()) != 1) return failed(path, "cannot be used");
+    if (X509_STORE_add_crl(store, crl.get()) != 1) return tls_error(path, "cannot be used");
   }
-  if (!any || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-    return failed(path, "holds no usable PEM revocation list");
+  if (!any || !pem_ended()) return tls_error(path, "holds no usable PEM revocation list");
   ERR_clear_error();
   // A client's own certificate; its authorities are the operator's choice. An expired list fails
   // closed.
@@ -106,13 +57,15 @@ Result<void> use_crl(X509_STORE* store, const std::string& path, const Secrets& 
 }
 
 Result<void> ask_clients(SSL_CTX* context, const ListenerTls& tls, const Secrets& secrets) {
-  auto authorities = certificates_in(*tls.client_ca, secrets);
+  const auto pem = pem_of(secrets, *tls.client_ca);
+  if (!pem) return std::unexpected(pem.error());
+  auto authorities = certificates_in(*pem);
   if (!authorities) return std::unexpected(std::move(authorities.error()));
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const Certificate& authority : *authorities) {
     if (X509_STORE_add_cert(store, authority.get()) != 1 ||
         SSL_CTX_add_client_CA(context, authority.get()) != 1)
-      return failed(*tls.client_ca, "cannot be used");
+      return tls_error(*tls.client_ca, "cannot be used");
   }
   if (tls.crl)
     if (auto done = use_crl(store, *tls.crl, secrets); !done) return done;
@@ -154,19 +107,11 @@ void add_name(std::vector<std::string>& out, const ASN1_STRING* text) {
 
 }  // namespace
 
-std::string tls_error_text() {
-  const auto code = ERR_peek_last_error();
-  const char* reason = ERR_reason_error_string(code);
-  std::string out = reason == nullptr ? "" : reason;
-  ERR_clear_error();
-  return out;
-}
-
 Result<SslContext> make_tls_context(const ListenerSettings& listener, const Secrets& secrets) {
   const ListenerTls& tls = *listener.tls;
   ERR_clear_error();
   SslContext out(SSL_CTX_new(TLS_server_method()));
-  if (!out) return failed(tls.certificate, "OpenSSL gives no context");
+  if (!out) return tls_error(tls.certificate, "OpenSSL gives no context");
   SSL_CTX* context = out.get();
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_cipher_list(context, ciphers_tls12);

@@ -4,6 +4,7 @@
 // reload replaces them, open connections keep theirs.
 
 #include "gateway/base/error.hpp"
+#include "gateway/base/tls/openssl.hpp"
 #include "proxy/edge/runtime.hpp"
 
 #include <map>
@@ -14,11 +15,6 @@
 #include <openssl/ssl.h>
 
 namespace oceanid::proxy {
-
-struct SslContextFree {
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-};
-using SslContext = std::unique_ptr<SSL_CTX, SslContextFree>;
 
 // Errors name the file and say what OpenSSL found; never a byte of a key.
 Result<SslContext> make_tls_context(const ListenerSettings& listener, const Secrets& secrets);
@@ -44,8 +40,5 @@ class TlsContexts {
 // Subject CN and SAN DNS, email and URI names, each once, those with bytes outside printable ASCII
 // left out; at most 64.
 std::vector<std::string> names_in_certificate(X509* certificate);
-
-// What OpenSSL says of the last failure; clears its queue.
-std::string tls_error_text();
 
 }  // namespace oceanid::proxy

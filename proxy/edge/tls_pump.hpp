@@ -2,6 +2,7 @@
 // Bytes between an established TLS connection and the session's socket pair, see tls_session.hpp.
 // Two tasks of the core's group share the pump and end together.
 
+#include "gateway/base/tls/openssl.hpp"
 #include "proxy/edge/client_wire.hpp"
 #include "proxy/edge/server_core.hpp"
 
@@ -9,22 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
 namespace oceanid::proxy {
-
-struct SslFree {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-using Ssl = std::unique_ptr<SSL, SslFree>;
-
-// SSL_get_error() reads the thread's error queue, which has to be empty before the call.
-template <class Call>
-int tls_call(Call call) {
-  ERR_clear_error();
-  return call();
-}
 
 class TlsPump {
  public:

@@ -1,5 +1,6 @@
 #include "proxy/edge/tls_session.hpp"
 
+#include "gateway/base/tls/pem.hpp"
 #include "proxy/edge/client_session.hpp"
 #include "proxy/edge/intake.hpp"
 #include "proxy/edge/tls_context.hpp"

@@ -37,7 +37,7 @@ def has_flowtables():
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("flowtable") and not has_flowtables():
-        pytest.skip("this kernel has no flowtables")
+        pytest.skip("this kernel has no flowtables; tests/run --all has a virtual machine that does")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -187,9 +187,3 @@ def witness(whole_lab):
         whole_lab.healthy()
     except AssertionError:
         whole_lab.up()
-
-
-@pytest.fixture
-def long_run(request):
-    if not request.config.getoption("--long"):
-        pytest.skip("a long matrix: tests/run --all")

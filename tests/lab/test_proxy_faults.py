@@ -443,7 +443,8 @@ def test_a_route_that_flaps(program):
                 subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
 
 
-def test_no_leak_after_200000_mixed_tunnels(long_run):
+@pytest.mark.long
+def test_no_leak_after_200000_mixed_tunnels():
     """Under AddressSanitizer and LeakSanitizer (build/debug, or OCEANID_SANITIZED); any finding ends it with status 99."""
     program = os.environ.get("OCEANID_SANITIZED", str(REPOSITORY / "build/debug/oceanid"))
     assert os.access(program, os.X_OK), f"{program} is missing: tests/run builds it"

@@ -1,5 +1,6 @@
 #include "tunnel/edge/tls_handshake.hpp"
 
+#include "gateway/base/tls/pem.hpp"
 #include "tunnel/core/connect_answer.hpp"
 #include "tunnel/edge/transport_keys.hpp"
 
@@ -33,7 +34,7 @@ awaitable<Result<void>> wait_as_told(Descriptor& socket, SSL* ssl, int result,
     default:
       break;
   }
-  const std::string why = tls_failure();
+  const std::string why = tls_error_text();
   co_return fail(Errc::protocol, std::string(doing) + " failed (" +
                                      (why.empty() ? "the connection was closed" : why) + ")");
 }

@@ -1,6 +1,7 @@
 #include "tunnel/edge/transport_tls.hpp"
 
 #include "gateway/base/net_types.hpp"
+#include "gateway/base/tls/pem.hpp"
 
 #include <array>
 #include <cstring>
@@ -8,7 +9,6 @@
 #include <vector>
 
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
@@ -21,63 +21,18 @@ constexpr long made_up_lifetime = 10L * 365 * 24 * 3600;
 // Several records in one read(2): a bulk transfer's system calls are what the shim costs.
 constexpr std::size_t read_buffer = 64U << 10U;
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-
-int no_passphrase(char*, int, int, void*) {
-  return 0;  // else OpenSSL would ask on the terminal
-}
-
-Bio reader(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-std::unexpected<Error> refused(std::string what) {
-  const std::string why = tls_failure();
-  return fail(Errc::invalid_argument, std::move(what) + (why.empty() ? "" : " (" + why + ")"));
-}
-
-Result<std::vector<Certificate>> certificates_in(const std::string& text, std::string_view what) {
-  const Bio bio = reader(text);
-  std::vector<Certificate> out;
-  while (Certificate one{PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr)})
-    out.push_back(std::move(one));
-  if (out.empty()) return refused(std::string(what) + " holds no PEM certificate");
-  ERR_clear_error();  // the reader ends on "no start line"
-  return out;
-}
-
 Result<void> show(SSL_CTX* context, const TlsMaterial& material) {
-  auto chain = certificates_in(material.certificate, "tls.certificate");
-  if (!chain) return std::unexpected(std::move(chain.error()));
-  if (SSL_CTX_use_certificate(context, chain->front().get()) != 1)
-    return refused("tls.certificate cannot be used");
-  for (std::size_t i = 1; i < chain->size(); ++i)
-    if (SSL_CTX_add1_chain_cert(context, (*chain)[i].get()) != 1)
-      return refused("a certificate of tls.certificate cannot be used");
-  const Key key(
-      PEM_read_bio_PrivateKey(reader(material.key).get(), nullptr, no_passphrase, nullptr));
-  if (!key) return refused("tls.key holds no PEM private key without a passphrase");
-  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1)
-    return refused("tls.key is not the key of tls.certificate");
-  return {};
+  return use_identity(context, {"tls.certificate", material.certificate},
+                      {"tls.key", material.key});
 }
 
 // Nobody checks it, it only has to be one. Its name says nothing about us.
 Result<void> make_one_up(SSL_CTX* context) {
-  const Key key(EVP_EC_gen("P-256"));
+  const EvpKey key(EVP_EC_gen("P-256"));
   const Certificate certificate(X509_new());
   std::array<unsigned char, 8> random{};
   if (!key || !certificate || RAND_bytes(random.data(), random.size()) != 1)
-    return refused("cannot make a certificate");
+    return tls_error("tls", "cannot make a certificate");
   std::uint64_t serial = 0;
   std::memcpy(&serial, random.data(), sizeof serial);
   X509* const x509 = certificate.get();
@@ -92,7 +47,7 @@ Result<void> make_one_up(SSL_CTX* context) {
       X509_sign(x509, key.get(), EVP_sha256()) == 0 ||
       SSL_CTX_use_certificate(context, x509) != 1 ||
       SSL_CTX_use_PrivateKey(context, key.get()) != 1)
-    return refused("cannot make a certificate");
+    return tls_error("tls", "cannot make a certificate");
   return {};
 }
 
@@ -101,11 +56,11 @@ Result<void> trust(SSL_CTX* context, const TlsMaterial& material, int mode) {
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
     return {};
   }
-  auto authorities = certificates_in(material.authority, "the authority");
+  auto authorities = certificates_in({"tls: the authority", material.authority});
   if (!authorities) return std::unexpected(std::move(authorities.error()));
   for (const Certificate& authority : *authorities)
     if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.get()) != 1)
-      return refused("the authority cannot be used");
+      return tls_error("tls: the authority", "cannot be used");
   SSL_CTX_set_verify(context, mode, nullptr);
   return {};
 }
@@ -131,7 +86,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* size,
 Result<SslContext> make_context(const SSL_METHOD* method) {
   ERR_clear_error();
   SslContext out(SSL_CTX_new(method));
-  if (!out) return refused("OpenSSL gives no context");
+  if (!out) return tls_error("tls", "OpenSSL gives no context");
   SSL_CTX* const context = out.get();
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
@@ -145,19 +100,12 @@ Result<SslContext> make_context(const SSL_METHOD* method) {
 
 Result<Ssl> on_socket(SSL_CTX* context, int fd) {
   Ssl out(SSL_new(context));
-  if (!out || SSL_set_fd(out.get(), fd) != 1) return refused("OpenSSL gives no connection");
+  if (!out || SSL_set_fd(out.get(), fd) != 1)
+    return tls_error("tls", "OpenSSL gives no connection");
   return out;
 }
 
 }  // namespace
-
-std::string tls_failure() {
-  const auto code = ERR_peek_last_error();
-  const char* reason = ERR_reason_error_string(code);
-  std::string out = reason == nullptr ? "" : reason;
-  ERR_clear_error();
-  return out;
-}
 
 Result<SslContext> make_accepting_context(const TlsMaterial& material) {
   auto out = make_context(TLS_server_method());
@@ -181,7 +129,7 @@ Result<SslContext> make_dialling_context(const TlsMaterial& material) {
   // 0 is success here.
   if (SSL_CTX_set_alpn_protos(out->get(), reinterpret_cast<const unsigned char*>(list.data()),
                               static_cast<unsigned>(list.size())) != 0)
-    return refused("OpenSSL does not take our protocol's name");
+    return tls_error("tls", "OpenSSL does not take our protocol's name");
   return out;
 }
 
@@ -200,7 +148,7 @@ Result<Ssl> dialling(SSL_CTX* context, int fd, const std::string& host) {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str());
   } else if (SSL_set_tlsext_host_name(ssl, host.c_str()) != 1 ||
              SSL_set1_host(ssl, host.c_str()) != 1) {
-    return refused("\"" + host + "\" cannot be a server's name");
+    return tls_error("\"" + host + "\"", "cannot be a server's name");
   }
   return out;
 }

@@ -5,25 +5,13 @@
 // authority configured the certificate must be right as well.
 
 #include "gateway/base/error.hpp"
+#include "gateway/base/tls/openssl.hpp"
 #include "tunnel/edge/transport_keys.hpp"
 
-#include <memory>
 #include <optional>
 #include <string>
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
 namespace oceanid::tunnel {
-
-struct SslContextFree {
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-};
-struct SslFree {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-using SslContext = std::unique_ptr<SSL_CTX, SslContextFree>;
-using Ssl = std::unique_ptr<SSL, SslFree>;
 
 // PEM texts; empty: none.
 struct TlsMaterial {
@@ -44,14 +32,5 @@ Result<Ssl> dialling(SSL_CTX* context, int fd, const std::string& host);
 
 // none: the other side does not speak our protocol (ALPN), or the handshake is not done.
 std::optional<Exported> exported_of(SSL* ssl);
-
-std::string tls_failure();  // what OpenSSL says of the last failure; clears its queue
-
-// SSL_get_error() reads the thread's error queue, which has to be empty before the call.
-template <class Call>
-int tls_call(Call call) {
-  ERR_clear_error();
-  return call();
-}
 
 }  // namespace oceanid::tunnel

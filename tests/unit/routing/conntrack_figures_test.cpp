@@ -32,7 +32,7 @@ TEST(ConntrackStat, UnknownTextIsNone) {
 
 TEST(ConntrackStat, IsReadFromThisKernel) {
   const auto figures = read_conntrack_figures();
-  if (!figures) GTEST_SKIP() << "no connection tracking here";
+  if (!figures) GTEST_SKIP() << "this kernel tracks no connections: modprobe nf_conntrack";
   EXPECT_GT(figures->limit, 0U);
 }
 

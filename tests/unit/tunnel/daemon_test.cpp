@@ -89,7 +89,7 @@ TEST_F(DaemonTest, IsEndedWhenItDoesNotAnswerForItsVersion) {
 }
 
 TEST_F(DaemonTest, TellsNothingToSomebodyElsesSocket) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root for a listener of another account";
   const std::string path = directory_.path + "/oc-test.sock";
   asio::local::stream_protocol::acceptor stranger(io_);
   stranger.open();
