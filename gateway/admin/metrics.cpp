@@ -3,6 +3,7 @@
 
 #include "gateway/admin/handlers.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -129,10 +130,32 @@ void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {
     out.value(number(one.count), {{"from", one.from}, {"to", one.to}, {"reason", one.reason}});
 }
 
+// A peer that dials us and is dialled has two tunnels: ours to it is the one that is shown.
+bool has_better(const ipc::GatewaySnapshot& gateway, const ipc::TunnelView& tunnel) {
+  return tunnel.device == "oc-hub" && std::ranges::any_of(gateway.tunnels, [&](const auto& other) {
+           return other.peer == tunnel.peer && other.device != tunnel.device;
+         });
+}
+
 void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
   out.gauge("oceanid_tunnel_mtu_bytes", "MTU in force inside the tunnel");
   for (const auto& tunnel : gateway.tunnels)
-    if (tunnel.mtu > 0) out.value(tunnel.mtu, {{"peer", tunnel.peer}});
+    if (tunnel.mtu > 0 && !has_better(gateway, tunnel))
+      out.value(tunnel.mtu, {{"peer", tunnel.peer}});
+  out.gauge("oceanid_tunnel_path_mtu_bytes", "What the path to the peer carries, outer packets");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.path && tunnel.path->bytes && !has_better(gateway, tunnel))
+      out.value(*tunnel.path->bytes, {{"peer", tunnel.peer}, {"family", tunnel.path->family}});
+  out.counter("oceanid_tunnel_mtu_black_holes_total",
+              "Paths that stopped carrying a size without a word");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.path && !has_better(gateway, tunnel))
+      out.value(number(tunnel.path->black_holes), {{"peer", tunnel.peer}});
+  out.gauge("oceanid_tunnel_path_too_narrow",
+            "1 while IPv6 needs a larger MTU inside the tunnel than the path carries");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.path && !has_better(gateway, tunnel))
+      out.value(tunnel.path->below_floor ? 1 : 0, {{"peer", tunnel.peer}});
   out.gauge("oceanid_tunnel_handshake_age_seconds", "Since the last WireGuard handshake");
   for (const auto& tunnel : gateway.tunnels)
     if (tunnel.handshake_age_seconds)

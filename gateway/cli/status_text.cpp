@@ -29,6 +29,12 @@ std::string age(const std::optional<double>& seconds) {
   return seconds ? fmt::format("{:.0f} s", *seconds) : std::string("never");
 }
 
+// What the path carries: "-" where nobody answers, with a mark where IPv6 needs more.
+std::string path(const ipc::TunnelView& tunnel) {
+  if (!tunnel.path || !tunnel.path->bytes) return "-";
+  return fmt::format("{}{}", *tunnel.path->bytes, tunnel.path->below_floor ? "!" : "");
+}
+
 }  // namespace
 
 std::string human_bytes(std::uint64_t bytes) {
@@ -110,13 +116,14 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   }
   if (snapshot.serving) print_serving(print, *snapshot.serving);
   if (!snapshot.tunnels.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", "TUNNEL",
-                   "DEVICE", "BACKEND", "MTU", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT");
+    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<10} {:<11} {:<11} {}\n",
+                   "TUNNEL", "DEVICE", "BACKEND", "MTU", "PATH", "HANDSHAKE", "RECEIVED", "SENT",
+                   "ENDPOINT");
     for (const auto& tunnel : snapshot.tunnels)
-      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<11} {:<11} {}\n", tunnel.peer,
-                     tunnel.device, tunnel.present ? tunnel.backend : "absent", tunnel.mtu,
-                     age(tunnel.handshake_age_seconds), human_bytes(tunnel.rx_bytes),
-                     human_bytes(tunnel.tx_bytes), tunnel.endpoint);
+      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<10} {:<11} {:<11} {}\n",
+                     tunnel.peer, tunnel.device, tunnel.present ? tunnel.backend : "absent",
+                     tunnel.mtu, path(tunnel), age(tunnel.handshake_age_seconds),
+                     human_bytes(tunnel.rx_bytes), human_bytes(tunnel.tx_bytes), tunnel.endpoint);
     std::set<std::string> versions;
     for (const auto& tunnel : snapshot.tunnels)
       if (!tunnel.version.empty()) versions.insert(tunnel.version);

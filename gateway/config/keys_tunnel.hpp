@@ -20,6 +20,8 @@ inline constexpr EnumType<tunnel::TransportChoice> transport{transports};
 // WireGuard counts the keepalive in whole seconds, in 16 bits.
 inline constexpr DurationType<> keepalive{milliseconds(0), std::chrono::seconds(65535),
                                           std::chrono::seconds(1)};
+// A search sends up to 90 packets of full size; not every moment.
+inline constexpr DurationType<> mtu_raise{std::chrono::seconds(5), std::chrono::days(3650)};
 inline constexpr DurationType<std::chrono::hours> key_lifetime{
     std::chrono::hours(1), std::chrono::days(3650), std::chrono::hours(1)};
 
@@ -92,7 +94,7 @@ void describe(Visitor& v, tunnel::TunnelSettings& s) {
   v.field({"wireguard_go", "program of the userspace backend"}, s.wireguard_go,
           TextType{"the name or path of a program"});
   v.field({"mtu", "inside the tunnels"}, s.mtu, MtuType{});
-  v.field({"mtu_raise", "how often a larger MTU is tried"}, s.mtu_raise, duration);
+  v.field({"mtu_raise", "how often a larger MTU is tried"}, s.mtu_raise, mtu_raise);
   v.field({.name = "overlay",
            .doc = "on: pod traffic to peers' networks takes the tunnels",
            .later = true},

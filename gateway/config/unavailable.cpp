@@ -67,9 +67,6 @@ std::vector<Problem> unavailable(const Config& given) {
   Config copy = given;  // the table describes values that may be written
   config::LaterFinder finder(out, "");
   config::describe(finder, copy);
-  if (given.tunnel && given.tunnel->mtu_raise != tunnel::TunnelSettings{}.mtu_raise)
-    out.push_back({0, 0, "tunnel.mtu_raise",
-                   "another value than the default is " + std::string(config::later_text)});
   return out;
 }
 

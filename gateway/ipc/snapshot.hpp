@@ -28,6 +28,20 @@ struct ExitView {
 BOOST_DESCRIBE_STRUCT(ExitView, (),
                       (name, kind, state, current, device, addresses, reason, rtt_seconds))
 
+// One path, as far as it was measured; bytes of an outer packet.
+struct PathView {
+  std::string family;  // "ipv4" | "ipv6"
+  std::string state;   // of the search: "base" | "searching" | "complete" | "error"
+  bool answered = false;
+  std::optional<std::uint32_t> bytes;  // both directions carry it
+  std::optional<std::uint32_t> there;
+  std::optional<std::uint32_t> back;
+  bool below_floor = false;  // IPv6 needs more inside
+  std::uint64_t black_holes = 0;
+};
+BOOST_DESCRIBE_STRUCT(PathView, (),
+                      (family, state, answered, bytes, there, back, below_floor, black_holes))
+
 struct TunnelView {
   std::string peer;
   std::string device;
@@ -41,10 +55,12 @@ struct TunnelView {
   std::uint32_t mtu = 0;
   std::optional<bool> answers;  // in-tunnel echo; none: not probed
   std::optional<double> rtt_seconds;
+  std::optional<PathView> path;
+  std::uint32_t full_size_missing = 0;  // in-tunnel echoes as large as the MTU, in a row
 };
 BOOST_DESCRIBE_STRUCT(TunnelView, (),
                       (peer, device, backend, version, present, endpoint, handshake_age_seconds,
-                       rx_bytes, tx_bytes, mtu, answers, rtt_seconds))
+                       rx_bytes, tx_bytes, mtu, answers, rtt_seconds, path, full_size_missing))
 
 struct DriftView {
   std::string kind;     // "rule" | "route" | "nft" | "link" | "address" | "sysctl"

@@ -15,6 +15,19 @@ double seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
+ipc::PathView path_view(const tunnel::PathStatus& path) {
+  ipc::PathView view;
+  view.family = path.outer == Family::v4 ? "ipv4" : "ipv6";
+  view.state = to_string(path.state);
+  view.answered = path.answered;
+  view.bytes = path.size;
+  view.there = path.there;
+  view.back = path.back;
+  view.below_floor = path.below_floor;
+  view.black_holes = path.black_holes;
+  return view;
+}
+
 }  // namespace
 
 std::string Network::routed(const std::string& from, const std::vector<proxy::ExplainedAddress>& to,
@@ -76,7 +89,9 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       if (peer.handshake_age) view.handshake_age_seconds = seconds(*peer.handshake_age);
       view.rx_bytes = peer.rx_bytes;
       view.tx_bytes = peer.tx_bytes;
-      view.mtu = status.mtu;
+      view.mtu = peer.mtu;
+      view.full_size_missing = status.full_size_missing;
+      if (peer.path) view.path = path_view(*peer.path);
       if (!status.hub) view.answers = status.proof.usable;
       if (status.rtt) view.rtt_seconds = seconds(*status.rtt);
       out.tunnels.push_back(std::move(view));

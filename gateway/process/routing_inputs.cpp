@@ -28,7 +28,7 @@ std::vector<routing::TunnelLink> links_of(const Config& config,
       view.name = peer.name;
       view.addresses = settings->addresses;
       view.networks = settings->networks;
-      if (status.hub) view.mtu = status.mtu;
+      if (status.hub) view.mtu = peer.mtu;
       link.peers.push_back(std::move(view));
     }
     out.push_back(std::move(link));
@@ -143,8 +143,11 @@ std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
     status.device = device.name;
     status.hub = device.hub;
     status.mtu = device.mtu;
-    for (const auto& peer : device.peers)
-      status.peers.emplace_back().name = peer.name;
+    for (const auto& peer : device.peers) {
+      auto& view = status.peers.emplace_back();
+      view.name = peer.name;
+      view.mtu = device.mtu;
+    }
     out.push_back(std::move(status));
   }
   return out;

@@ -33,7 +33,7 @@ ProbeBytes encode(const ProbePacket& packet) {
 }
 
 std::optional<ProbePacket> decode_probe(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() != probe_packet_size) return std::nullopt;
+  if (bytes.size() < probe_packet_size) return std::nullopt;
   if (!std::ranges::equal(bytes.first(magic.size()), magic) || bytes[4] != version)
     return std::nullopt;
   const auto type = static_cast<ProbeType>(bytes[5]);

@@ -1,8 +1,8 @@
 #pragma once
-// The in-tunnel echo: one fixed packet of 64 bytes, asked and answered in the same size. WireGuard
-// has authenticated the sender by its tunnel address, so there is no MAC; the nonce ties an answer
-// to a question. Requests and answers differ in type, so two responders cannot talk to each other
-// for ever.
+// The in-tunnel echo: 64 bytes, or more when it is to show that data-size packets pass, asked and
+// answered in the same size. WireGuard has authenticated the sender by its tunnel address, so there
+// is no MAC; the nonce ties an answer to a question. Requests and answers differ in type, so two
+// responders cannot talk to each other for ever.
 //
 //   0        4       5      6            8          16        24              64
 //   | "OCEP" | ver 1 | type | zero (2 B) | nonce BE | sent BE | zero padding  |
@@ -31,7 +31,7 @@ struct ProbePacket {
 };
 
 ProbeBytes encode(const ProbePacket& packet);
-// None for any other size, magic, version or type; padding is ignored.
+// None for anything shorter or of another magic, version or type; padding is ignored.
 std::optional<ProbePacket> decode_probe(std::span<const std::uint8_t> bytes);
 
 }  // namespace oceanid::tunnel

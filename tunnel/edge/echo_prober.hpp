@@ -2,6 +2,10 @@
 // Asks for echoes through one dialled tunnel and keeps the tracker that judges the answers. The
 // socket is bound to the device and to the node's own tunnel address, so a question never takes
 // another way; it is opened anew when the device has been replaced. One coroutine, one thread.
+//
+// While small echoes come back, one of full size goes along every 2 s: a separate connection may
+// take another path than the outer probes, so this is the proof that data-size packets pass. It is
+// sent with DF and comes back in full size. Three in a row that do not are reported.
 
 #include "gateway/base/net_types.hpp"
 #include "gateway/base/runtime/asio.hpp"
@@ -32,6 +36,12 @@ class EchoProber {
   awaitable<void> run();  // until stop() or cancellation; the prober must outlive it
   void stop();
 
+  // The MTU inside the tunnel; 0: no full-size echoes. `on_lost`: called from run() while they do
+  // not come back, though they did before.
+  void set_full_size(unsigned mtu) { full_mtu_ = mtu; }
+  void set_on_full_size_lost(std::function<void()> on_lost) { on_full_lost_ = std::move(on_lost); }
+  unsigned full_size_missing() const { return full_missing_; }  // in a row
+
   const Target& target() const { return target_; }
   const EchoTracker& tracker() const { return tracker_; }
   EchoResult result(EchoTracker::Time now) const;
@@ -39,6 +49,8 @@ class EchoProber {
  private:
   bool open();
   void ask(EchoTracker::Time now);
+  void ask_full_size(EchoTracker::Time now);
+  void take_full_size(std::size_t size, EchoTracker::Time now);
   void take_answers();
   void report();
 
@@ -48,6 +60,13 @@ class EchoProber {
   EchoState reported_ = EchoState::unknown;
   asio::ip::udp::socket socket_;
   unsigned device_index_ = 0;  // 0: no socket
+  std::function<void()> on_full_lost_;
+  unsigned full_mtu_ = 0;
+  std::uint64_t full_nonce_ = 0;  // of the one that is under way; 0: none
+  std::size_t full_size_ = 0;     // its UDP content
+  bool full_heard_ = false;       // the other end answers such
+  unsigned full_missing_ = 0;
+  EchoTracker::Time full_next_{};
   asio::steady_timer timer_;
   bool stopping_ = false;
 };

@@ -1,12 +1,15 @@
 #include "gateway/base/runtime/socket_address.hpp"
+#include "tunnel/core/mtu.hpp"
 #include "tunnel/core/probe_packet.hpp"
 #include "tunnel/edge/echo_prober.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
@@ -15,6 +18,12 @@ namespace {
 
 using Socket = asio::ip::udp::socket;
 
+using namespace std::chrono_literals;
+
+constexpr auto full_pace = 2s;
+constexpr auto full_patience = 500ms;
+constexpr unsigned full_lost = 3;  // in a row
+constexpr std::array<std::uint8_t, largest_path_mtu> padding{};
 constexpr int batch = 64;  // answers per turn, so that a flood does not hold the event loop
 
 awaitable<void> readable(Socket& socket) {
@@ -73,8 +82,51 @@ bool EchoProber::open() {
     socket_.close(ec);
     return false;
   }
+  // Too large for the device is an error, not two fragments.
+  const int probe = target_.source.is_v4() ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE;
+  ::setsockopt(descriptor, target_.source.is_v4() ? IPPROTO_IP : IPPROTO_IPV6,
+               target_.source.is_v4() ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &probe, sizeof probe);
   device_index_ = index;
   return true;
+}
+
+void EchoProber::ask_full_size(EchoTracker::Time now) {
+  const std::size_t headers = target_.source.is_v4() ? 28 : 48;
+  if (full_mtu_ < headers + probe_packet_size || tracker_.state() != EchoState::up ||
+      !socket_.is_open()) {
+    full_nonce_ = 0;
+    full_missing_ = 0;
+    return;
+  }
+  if (now < full_next_) return;
+  if (full_nonce_ != 0 && full_heard_ && ++full_missing_ >= full_lost && on_full_lost_)
+    on_full_lost_();
+  full_next_ = now + full_patience;
+  ProbePacket packet;
+  if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce) return;
+  packet.sent = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  full_nonce_ = packet.nonce;
+  full_size_ = full_mtu_ - headers;
+  ProbeBytes bytes = encode(packet);
+  std::array<iovec, 2> parts{iovec{bytes.data(), bytes.size()},
+                             iovec{const_cast<std::uint8_t*>(padding.data()),
+                                   std::min(full_size_ - bytes.size(), padding.size())}};
+  NativeAddress to = to_native(target_.peer);
+  msghdr message{};
+  message.msg_name = to.get();
+  message.msg_namelen = to.length;
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  // What cannot leave is missed like one that got lost: the device may have a smaller MTU yet.
+  static_cast<void>(::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+void EchoProber::take_full_size(std::size_t size, EchoTracker::Time now) {
+  if (size != full_size_) return;
+  full_nonce_ = 0;
+  full_heard_ = true;
+  full_missing_ = 0;
+  full_next_ = now + full_pace;
 }
 
 void EchoProber::ask(EchoTracker::Time now) {
@@ -98,24 +150,30 @@ void EchoProber::ask(EchoTracker::Time now) {
 }
 
 void EchoProber::take_answers() {
-  std::array<std::uint8_t, probe_packet_size + 1> bytes{};
+  std::array<std::uint8_t, probe_packet_size> bytes{};
   for (int i = 0; i < batch && socket_.is_open(); ++i) {
     NativeAddress from;
     const ssize_t size = ::recvfrom(socket_.native_handle(), bytes.data(), bytes.size(),
-                                    MSG_DONTWAIT, from.get(), &from.length);
+                                    MSG_DONTWAIT | MSG_TRUNC, from.get(), &from.length);
     if (size < 0) {
       // A pending ICMP error (ECONNREFUSED) is taken off by reading it; there may be answers behind
       // it.
       if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-      if (errno == ECONNREFUSED || errno == EHOSTUNREACH || errno == EINTR) continue;
+      if (errno == ECONNREFUSED || errno == EHOSTUNREACH || errno == EMSGSIZE || errno == EINTR)
+        continue;
       error_code ec;
       socket_.close(ec);
       device_index_ = 0;
       return;
     }
-    const auto packet = decode_probe(std::span(bytes).first(static_cast<std::size_t>(size)));
+    const auto arrived = static_cast<std::size_t>(size);
+    const auto packet = decode_probe(std::span(bytes).first(std::min(arrived, bytes.size())));
     if (!packet || packet->type != ProbeType::reply || from_native(from) != target_.peer) continue;
-    tracker_.on_reply(packet->nonce, EchoTracker::Clock::now());
+    const auto now = EchoTracker::Clock::now();
+    if (full_nonce_ != 0 && packet->nonce == full_nonce_)
+      take_full_size(arrived, now);
+    else
+      tracker_.on_reply(packet->nonce, now);
   }
 }
 
@@ -137,6 +195,7 @@ awaitable<void> EchoProber::run() {
       // No burst to catch up after a pause.
       next = std::max(next + target_.interval, now + target_.interval / 2);
     }
+    ask_full_size(now);
     report();
     timer_.expires_at(std::min(next, tracker_.verdict_at().value_or(next)));
     if (socket_.is_open())

@@ -1,4 +1,5 @@
 #include "gateway/base/runtime/socket_address.hpp"
+#include "tunnel/core/mtu.hpp"
 #include "tunnel/core/probe_packet.hpp"
 #include "tunnel/edge/echo_responder.hpp"
 
@@ -12,6 +13,7 @@
 namespace oceanid::tunnel {
 namespace {
 
+constexpr std::array<std::uint8_t, largest_path_mtu> padding{};
 constexpr int batch = 64;  // questions per turn, so that a flood does not hold the event loop
 
 bool enable(int descriptor, int level, int option) {
@@ -70,7 +72,8 @@ Result<std::shared_ptr<EchoResponder::Socket>> EchoResponder::open(const Place& 
   if (ec) return fail_errno(what, ec.value());
   const int descriptor = socket->native_handle();
   const NativeAddress local = to_native(place.local);
-  if (!allow_early_bind(descriptor, family) ||
+  // REUSEPORT: the path responder has the same port on all addresses; the kernel prefers us.
+  if (!allow_early_bind(descriptor, family) || !enable(descriptor, SOL_SOCKET, SO_REUSEPORT) ||
       ::setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, place.device.c_str(),
                    static_cast<socklen_t>(place.device.size())) != 0 ||
       ::bind(descriptor, local.get(), local.length) != 0)
@@ -89,23 +92,32 @@ awaitable<void> EchoResponder::serve(std::shared_ptr<Socket> socket) {
 
 // False when the queue is empty.
 bool EchoResponder::answer_one(int descriptor) {
-  std::array<std::uint8_t, probe_packet_size + 1> bytes{};  // one more shows what is too long
+  std::array<std::uint8_t, probe_packet_size> bytes{};
   NativeAddress from;
-  const ssize_t size =
-      ::recvfrom(descriptor, bytes.data(), bytes.size(), MSG_DONTWAIT, from.get(), &from.length);
+  // MSG_TRUNC: the size that arrived, whatever we keep of it; the rest is padding.
+  const ssize_t size = ::recvfrom(descriptor, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_TRUNC,
+                                  from.get(), &from.length);
   // Other errors are ICMP's news about an earlier answer; reading has taken them off.
   if (size < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EBADF;
-  const auto packet = decode_probe(std::span(bytes).first(static_cast<std::size_t>(size)));
+  const auto arrived = static_cast<std::size_t>(size);
+  if (arrived > padding.size() + bytes.size()) return true;
+  const auto packet = decode_probe(std::span(bytes).first(std::min(arrived, bytes.size())));
   if (!packet || packet->type != ProbeType::request) return true;
   const auto source = from_native(from);
   if (!source || !std::ranges::binary_search(peers_, source->address)) return true;
   ProbePacket reply = *packet;
   reply.type = ProbeType::reply;
-  const ProbeBytes out = encode(reply);
+  ProbeBytes out = encode(reply);
+  std::array<iovec, 2> parts{
+      iovec{out.data(), out.size()},
+      iovec{const_cast<std::uint8_t*>(padding.data()), arrived - out.size()}};
+  msghdr message{};
+  message.msg_name = from.get();
+  message.msg_namelen = from.length;
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
   // Lost when the device vanished meanwhile or its queue is full: the asker asks again.
-  if (::sendto(descriptor, out.data(), out.size(), MSG_DONTWAIT, from.get(), from.length) ==
-      static_cast<ssize_t>(out.size()))
-    ++answered_;
+  if (::sendmsg(descriptor, &message, MSG_DONTWAIT) == size) ++answered_;
   return true;
 }
 

@@ -16,6 +16,7 @@
 #include "tunnel/edge/echo_prober.hpp"
 #include "tunnel/edge/echo_responder.hpp"
 #include "tunnel/edge/endpoint_book.hpp"
+#include "tunnel/edge/path_keeper.hpp"
 
 #include <chrono>
 #include <functional>
@@ -35,6 +36,8 @@ struct PeerStatus {
   std::optional<std::chrono::seconds> handshake_age;  // none: no handshake yet
   std::uint64_t rx_bytes = 0;
   std::uint64_t tx_bytes = 0;
+  unsigned mtu = 0;                // inside the tunnel, to this peer
+  std::optional<PathStatus> path;  // none: not measured, or not heard of
 };
 
 struct TunnelStatus {
@@ -50,14 +53,15 @@ struct TunnelStatus {
   std::uint64_t echo_sent = 0;          // since the prober was made
   std::uint64_t echo_answered = 0;
   std::optional<std::chrono::nanoseconds> rtt;
-  ExitProof proof;    // dialled devices only; why (not) usable
-  std::string error;  // why it is not present; empty: nothing wrong
+  unsigned full_size_missing = 0;  // echoes as large as the MTU, in a row
+  ExitProof proof;                 // dialled devices only; why (not) usable
+  std::string error;               // why it is not present; empty: nothing wrong
 };
 
 class TunnelManager {
  public:
   struct Options {
-    std::string state_dir;  // private.key, endpoints
+    std::string state_dir;  // private.key, endpoints, path-mtu
     std::string run_dir;    // pids of wireguard-go
     std::string socket_dir = "/var/run/wireguard";
   };
@@ -128,6 +132,9 @@ class TunnelManager {
   ResolvedEndpoints choose_endpoints();
   void sync_prober(Device& device);
   void configure_responder();
+  void configure_paths();
+  void paths_changed();
+  void note_traffic(const Device& device, const DeviceSnapshot& snapshot);
   awaitable<void> remove_strays();
   awaitable<void> maintain();
   awaitable<void> converge();
@@ -155,7 +162,8 @@ class TunnelManager {
   std::vector<std::string> published_;  // one line for each device, to see what is new
   EchoResponder responder_;
   std::string responder_error_;  // as last logged
-  AsyncLock lock_;               // held while devices change
+  PathKeeper paths_;
+  AsyncLock lock_;  // held while devices change
   asio::steady_timer wake_;
   bool replan_due_ = false;
   bool poked_ = false;

@@ -21,6 +21,8 @@ constexpr auto settled = 10s;  // a device that lived this long starts again wit
 constexpr auto quiet_too_long = 2s;
 constexpr std::chrono::milliseconds first_handshake_pause = 4s;
 constexpr std::chrono::milliseconds longest_handshake_pause = 60s;
+// More than echoes make of a quiet tunnel in a second.
+constexpr std::uint64_t traffic_in_a_poll = 8192;
 constexpr unsigned silent_snapshots = 3;  // a daemon that accepts and says nothing is replaced
 
 BackendOptions backend_options(const TunnelManager::Options& options,
@@ -43,6 +45,7 @@ TunnelManager::TunnelManager(const asio::any_io_executor& executor, Options opti
       options_(std::move(options)),
       book_(options_.state_dir + "/endpoints"),
       responder_(executor),
+      paths_(executor, options_.state_dir, [this] { paths_changed(); }),
       lock_(executor),
       wake_(executor),
       tasks_(executor) {}
@@ -170,6 +173,7 @@ void TunnelManager::sync_prober(Device& device) {
   device.prober.reset();
   if (!target) return;
   device.prober = std::make_shared<EchoProber>(executor_, *target, [this] { publish(); });
+  device.prober->set_on_full_size_lost([this, name = peer->name] { paths_.on_suspicion(name); });
   tasks_.spawn("echo prober", run_prober(device.prober));
 }
 
@@ -213,7 +217,38 @@ awaitable<void> TunnelManager::converge() {
     co_await revive(name);
   }
   configure_responder();
+  configure_paths();
+}
+
+void TunnelManager::configure_paths() {
+  PathKeeper::Secrets secrets{secrets_->private_key, {}, secrets_->preshared_keys};
+  std::vector<DesiredDevice> desired;
+  for (const auto& [name, device] : devices_) {
+    desired.push_back(device.desired);
+    for (const DesiredPeer& peer : device.desired.peers)
+      secrets.peers.insert_or_assign(peer.name, peer.public_key);
+  }
+  paths_.configure(wanted_.settings, wanted_.fwmark, secrets, desired);
+  paths_changed();
+}
+
+void TunnelManager::paths_changed() {
+  for (auto& [name, device] : devices_)
+    if (device.prober) device.prober->set_full_size(paths_.mtu_of_dialled(device.desired));
   publish();
+}
+
+// Paths in use are looked at more often.
+void TunnelManager::note_traffic(const Device& device, const DeviceSnapshot& snapshot) {
+  if (!device.snapshot) return;
+  for (const DesiredPeer& peer : device.desired.peers) {
+    const PeerSnapshot* before = device.snapshot->find(peer.public_key);
+    const PeerSnapshot* now = snapshot.find(peer.public_key);
+    if (before == nullptr || now == nullptr) continue;
+    const std::uint64_t bytes = now->rx_bytes + now->tx_bytes;
+    if (bytes >= before->rx_bytes + before->tx_bytes + traffic_in_a_poll)
+      paths_.on_traffic(peer.name, device.desired.hub);
+  }
 }
 
 awaitable<void> TunnelManager::converge_device(IfName name) {
@@ -248,6 +283,7 @@ awaitable<void> TunnelManager::refresh(IfName name) {
   Device& device = after->second;
   if (snapshot) {
     note_progress(device, *snapshot);
+    note_traffic(device, *snapshot);
     device.snapshot = std::move(*snapshot);
     device.failed_snapshots = 0;
   } else if (snapshot.error().code == Errc::not_found) {
@@ -373,6 +409,7 @@ awaitable<void> TunnelManager::stop(bool keep_devices) {
     if (device.prober) device.prober->stop();
   poke();
   co_await responder_.stop();
+  co_await paths_.stop();
   co_await tasks_.stop();
   if (!backend_) co_return;
   if (!keep_devices)

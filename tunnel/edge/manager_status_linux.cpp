@@ -2,6 +2,8 @@
 
 #include "tunnel/edge/manager.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/post.hpp>
 
 namespace oceanid::tunnel {
@@ -23,7 +25,7 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
     status.version = backend_->version(device.desired.name);
   }
   status.present = device.applied && device.snapshot.has_value();
-  status.mtu = device.desired.mtu;
+  status.mtu = device.desired.hub ? 0 : paths_.mtu_of_dialled(device.desired);
   status.error = device.error;
   if (device.snapshot) status.listen_port = device.snapshot->listen_port;
   const auto now = std::chrono::system_clock::now();
@@ -32,6 +34,14 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
     PeerStatus& peer = status.peers.emplace_back();
     peer.name = wanted.name;
     peer.public_key = wanted.public_key;
+    if (status.hub) {
+      peer.mtu = paths_.mtu_on_hub(wanted.name, device.desired.mtu);
+      peer.path = paths_.on_hub(wanted.name);
+      status.mtu = std::max(status.mtu, peer.mtu);  // route MTUs are below it
+    } else {
+      peer.mtu = status.mtu;
+      peer.path = paths_.dialled(wanted.name);
+    }
     const PeerSnapshot* found =
         device.snapshot ? device.snapshot->find(wanted.public_key) : nullptr;
     if (!found) continue;
@@ -47,6 +57,7 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
   status.echo = echo.state;
   status.rtt = echo.rtt;
   if (device.prober) {
+    status.full_size_missing = device.prober->full_size_missing();
     status.echo_sent = device.prober->tracker().sent_total();
     status.echo_answered = device.prober->tracker().answered_total();
   }
@@ -69,8 +80,8 @@ void TunnelManager::publish() {
                        (status.proof.usable ? " usable " : " unusable ");
     fact += to_string(status.echo);
     for (const PeerStatus& peer : status.peers)
-      fact +=
-          " " + peer.name + (peer.endpoint && !status.hub ? "=" + peer.endpoint->to_string() : "");
+      fact += " " + peer.name + "/" + std::to_string(peer.mtu) +
+              (peer.endpoint && !status.hub ? "=" + peer.endpoint->to_string() : "");
     facts.push_back(std::move(fact));
   }
   if (facts == published_) return;

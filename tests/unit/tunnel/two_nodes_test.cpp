@@ -85,6 +85,7 @@ class OnBackend : public ::testing::Test {
     TunnelManager::Wanted result;
     result.settings.addresses = {*IpAddress::parse(own)};
     result.settings.backend = backend_;
+    result.settings.mtu_raise = 3s;
     PeerSettings settings;
     settings.name = peer;
     settings.public_key = key.to_base64();
@@ -251,6 +252,28 @@ TEST_P(TwoNodes, IPv6InsideAndOutside) {
   });
   ASSERT_TRUE(both_up()) << a_->command("status") << b_->command("status");
   EXPECT_EQ(a_->status()["oc-b"].mtu, 1408U);
+}
+
+// A's link gets narrower: its own probes are refused, what comes to it gets lost without a word.
+TEST_P(TwoNodes, TheMtuFollowsThePathOnBothSidesAndIsRemembered) {
+  ASSERT_TRUE(both_up());
+  const auto everywhere = [&](unsigned mtu) {
+    auto a = a_->status();
+    auto b = b_->status();
+    return a["oc-b"].mtu == mtu && a["oc-hub"].mtu == mtu && b["oc-a"].mtu == mtu &&
+           b["oc-hub"].mtu == mtu;
+  };
+  ASSERT_TRUE(everywhere(1440));
+  ASSERT_EQ(a_->run("ip link set link0 mtu 1400"), 0);
+  EXPECT_TRUE(eventually(30s, [&] { return everywhere(1328); }))
+      << a_->command("status") << b_->command("status");
+  a_->kill_manager();
+  ASSERT_EQ(a_->run("ip link set link0 mtu 1500"), 0);
+  a_->start();
+  ASSERT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].mtu != 0; }));
+  EXPECT_EQ(a_->status()["oc-b"].mtu, 1328U) << "what was found before";
+  EXPECT_TRUE(eventually(30s, [&] { return everywhere(1440); }))
+      << a_->command("status") << b_->command("status");
 }
 
 TEST_P(TwoNodes, ANameIsDialledOnceItIsResolvedAndRememberedForTheNextStart) {
