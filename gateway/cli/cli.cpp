@@ -21,7 +21,6 @@ struct Later {
   const char* what;
 };
 constexpr Later later_commands[] = {
-    {"mtu", "path MTU to a host or peer, layer by layer"},
     {"drill", "break the current exit on purpose and measure"},
     {"bench", "measure throughput, latency and failover"},
 };
@@ -130,6 +129,17 @@ void add_policy(Built& built) {
   smokescreen->callback([&built] { built.exit_code = import_smokescreen(built.options); });
 }
 
+void add_mtu(Built& built) {
+  auto& options = built.options;
+  auto* mtu = add(built, "mtu", "what a host's or a peer's path carries, layer by layer", show_mtu);
+  add_file_option(*mtu, options);
+  add_socket_option(*mtu, options);
+  mtu->add_option("host", options.host, "a host, or the name of a peer (with -c)")
+      ->required()
+      ->option_text("HOST");
+  mtu->add_flag("--json", options.json, "machine-readable");
+}
+
 void add_commands(Built& built) {
   auto& options = built.options;
   auto* run =
@@ -175,6 +185,7 @@ void add_commands(Built& built) {
       ->option_text("URL");
   add_connections(built);
   add_policy(built);
+  add_mtu(built);
   add_keys(built);
   for (const auto& later : later_commands) {
     auto* sub = built.app.add_subcommand(

@@ -44,6 +44,7 @@ struct Options {
   proxy::ExplainQuery explain;
   std::string role;
   std::string import_file;
+  std::string host;  // of `mtu`
 };
 
 const char* version();
@@ -61,6 +62,7 @@ int kill_connection(const Options& options);
 int explain_destination(const Options& options);
 int suggest_policy(const Options& options);
 int import_smokescreen(const Options& options);
+int show_mtu(const Options& options);
 int install_guard(const Options& options);
 int take_down(const Options& options);
 int print_env(const Options& options);
