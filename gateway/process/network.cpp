@@ -289,16 +289,21 @@ ExitState Network::state_of(const ExitSettings& exit) const {
 
 void Network::update_exits() {
   ExitTable next;
-  std::vector<bool> usable;
+  std::vector<tunnel::ExitCandidate> candidates;
   for (const auto& exit : config_.exits) {
     next.exits.push_back(state_of(exit));
-    usable.push_back(next.exits.back().usable);
+    const bool usable = next.exits.back().usable;
+    candidates.push_back({.state = usable ? tunnel::HealthState::up : tunnel::HealthState::down,
+                          .impaired = false,
+                          .priority = static_cast<std::uint32_t>(candidates.size()),
+                          .rtt = std::nullopt});
   }
   std::optional<std::size_t> pin;
   if (config_.routing && config_.routing->exit)
     for (std::size_t i = 0; i < next.exits.size(); ++i)
       if (next.exits[i].name == *config_.routing->exit) pin = i;
-  next.active = drain_first(selector_.select(usable, pin, std::chrono::steady_clock::now()), next);
+  next.active =
+      drain_first(selector_.select(candidates, pin, std::chrono::steady_clock::now()), next);
   if (next == exits_) return;
   const auto name_of = [](const ExitTable& table) {
     return table.active ? table.exits[*table.active].name : std::string("none");

@@ -1,43 +1,74 @@
 #pragma once
-// Which exit carries the traffic: the first usable one in configuration order. Away from an exit
-// that fails at once; back to a preferred one only after it has been usable for `hold` without a
-// break, so that a flapping exit does not drag the traffic along. Pure; the caller passes the time.
+// Which exit carries the traffic: by priority, then by state, then by round trip. Pure; the caller
+// passes the time.
+//   away   at once, when the exit is no longer usable, or passes small packets only
+//   back   to one of a better priority after it has been usable for `hold` without a break (its
+//   state
+//          machine waits as well, longer when it flaps); to an equal one that is in a better state
+//          or a fifth faster when that has lasted for `settle`
+// What flaps, or passes small packets only, is used when nothing else is there: never none while
+// one is usable.
+
+#include "tunnel/core/health_exit.hpp"
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
 namespace oceanid::tunnel {
 
-using TimePoint = std::chrono::steady_clock::time_point;
+struct ExitCandidate {
+  HealthState state = HealthState::init;
+  bool impaired = false;
+  std::uint32_t priority = 0;  // less is better
+  std::optional<Duration> rtt;
+  bool operator==(const ExitCandidate&) const = default;
+};
 
 class ExitSelector {
  public:
-  explicit ExitSelector(std::chrono::milliseconds hold) : hold_(hold) {}
+  explicit ExitSelector(Duration hold) : hold_(hold) {}
 
   static constexpr std::chrono::milliseconds grace{1500};
+  static constexpr std::chrono::seconds settle{30};
+  static constexpr std::chrono::milliseconds return_grace{500};
 
   // A former life's choice, found in the kernel: counts as usable until `grace` is over. Before
   // select().
   void resume(std::size_t index, TimePoint now);
   // The list of exits has changed: former[i] is the place that exit i had before, if any.
   void reorder(const std::vector<std::optional<std::size_t>>& former);
-  void set_hold(std::chrono::milliseconds hold) { hold_ = hold; }
-  // usable[i]: exit i is proven now. `pin`: only this one is eligible.
-  std::optional<std::size_t> select(const std::vector<bool>& usable, std::optional<std::size_t> pin,
-                                    TimePoint now);
+  void set_hold(Duration hold) { hold_ = hold; }
+  // `pin`: only this one is eligible. `underlay_down`: all fell at once; the preferred one is given
+  // a moment to come back first.
+  std::optional<std::size_t> select(const std::vector<ExitCandidate>& exits,
+                                    std::optional<std::size_t> pin, TimePoint now,
+                                    bool underlay_down = false);
   std::optional<std::size_t> current() const { return current_; }
   // When a decision that waits (for a hold, for the grace) falls due; none: nothing waits.
-  std::optional<TimePoint> next_decision() const;
+  std::optional<TimePoint> next_decision() const { return due_; }
 
  private:
-  std::chrono::milliseconds hold_;
+  struct Waiting {
+    std::optional<TimePoint> usable_since;
+    std::optional<TimePoint> better_since;  // than the current one, at equal priority
+  };
+  using Exits = std::vector<ExitCandidate>;
+  void note(const Exits& exits, TimePoint now);
+  bool still_starting(const Exits& exits, std::optional<std::size_t> pin, TimePoint now);
+  std::optional<TimePoint> switch_at(const Exits& exits, std::size_t to, TimePoint now);
+  void wait_until(TimePoint at);
+
+  Duration hold_;
   std::optional<std::size_t> current_;
-  std::vector<std::optional<TimePoint>> usable_since_;
+  std::vector<Waiting> waiting_;
   std::optional<TimePoint> due_;
   std::optional<TimePoint> grace_until_;
   std::optional<std::size_t> resumed_;
+  bool all_fell_ = false;                  // with the line below them
+  std::optional<TimePoint> return_until_;  // how long the preferred one is waited for then
 };
 
 }  // namespace oceanid::tunnel

@@ -8,6 +8,28 @@ namespace {
 using namespace std::chrono_literals;
 const TimePoint start{1h};
 
+constexpr auto up = HealthState::up;
+constexpr auto down = HealthState::down;
+constexpr auto degraded = HealthState::degraded;
+constexpr auto hold = HealthState::hold;
+constexpr auto suspect = HealthState::suspect;
+
+// In order of preference.
+std::vector<ExitCandidate> exits(std::initializer_list<HealthState> states) {
+  std::vector<ExitCandidate> out;
+  for (const HealthState state : states)
+    out.push_back({state, false, static_cast<std::uint32_t>(out.size()), std::nullopt});
+  return out;
+}
+
+// Of one priority, with these round trips in milliseconds.
+std::vector<ExitCandidate> equals(std::initializer_list<std::pair<HealthState, int>> list) {
+  std::vector<ExitCandidate> out;
+  for (const auto& [state, rtt] : list)
+    out.push_back({state, false, 1, std::chrono::milliseconds(rtt)});
+  return out;
+}
+
 // One whose start is over: nothing was usable then.
 ExitSelector settled() {
   ExitSelector selector(10s);
@@ -17,100 +39,167 @@ ExitSelector settled() {
 
 TEST(ExitSelect, TakesTheFirstUsableInOrder) {
   ExitSelector selector = settled();
-  EXPECT_EQ(selector.select({false, true, true}, {}, start), 1U);
+  EXPECT_EQ(selector.select(exits({down, up, up}), {}, start), 1U);
 }
 
 TEST(ExitSelect, HasNoneWhenNoneIsProven) {
   ExitSelector selector = settled();
-  EXPECT_EQ(selector.select({false, false}, {}, start), std::nullopt);
+  EXPECT_EQ(selector.select(exits({down, HealthState::init, HealthState::admin_down}), {}, start),
+            std::nullopt);
   EXPECT_EQ(selector.select({}, {}, start), std::nullopt);
 }
 
 TEST(ExitSelect, LeavesAFailedExitAtOnce) {
   ExitSelector selector = settled();
-  selector.select({true, true}, {}, start);
-  EXPECT_EQ(selector.select({false, true}, {}, start + 1ms), 1U);
+  selector.select(exits({up, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start + 1ms), 1U);
+}
+
+TEST(ExitSelect, ASuspicionMovesNothing) {
+  ExitSelector selector = settled();
+  selector.select(exits({up, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({suspect, up}), {}, start + 1ms), 0U);
+  EXPECT_EQ(selector.select(exits({down, suspect, up}), {}, start + 2ms), 2U)
+      << "but nobody goes to a suspect when there is another";
 }
 
 TEST(ExitSelect, ReturnsToAPreferredExitOnlyAfterTheHold) {
   ExitSelector selector = settled();
-  selector.select({false, true}, {}, start);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 1s), 1U);
+  selector.select(exits({down, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 1s), 1U);
   EXPECT_EQ(selector.next_decision(), start + 11s);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 10s + 999ms), 1U);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 11s), 0U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 10s + 999ms), 1U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 11s), 0U);
   EXPECT_EQ(selector.next_decision(), std::nullopt);
 }
 
 TEST(ExitSelect, AFlapRestartsTheHold) {
   ExitSelector selector = settled();
-  selector.select({false, true}, {}, start);
-  selector.select({true, true}, {}, start + 1s);
-  selector.select({false, true}, {}, start + 9s);
-  selector.select({true, true}, {}, start + 10s);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 19s), 1U);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 20s), 0U);
+  selector.select(exits({down, up}), {}, start);
+  selector.select(exits({up, up}), {}, start + 1s);
+  selector.select(exits({down, up}), {}, start + 9s);
+  selector.select(exits({up, up}), {}, start + 10s);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 19s), 1U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 20s), 0U);
+}
+
+TEST(ExitSelect, WhatIsHeldIsTheLastResort) {
+  ExitSelector selector = settled();
+  EXPECT_EQ(selector.select(exits({hold, up}), {}, start), 1U);
+  EXPECT_EQ(selector.select(exits({hold, up}), {}, start + 1min), 1U)
+      << "its state machine decides how long";
+  EXPECT_EQ(selector.select(exits({hold, down}), {}, start + 2min), 0U)
+      << "but it is used when nothing else is there";
+  EXPECT_EQ(selector.select(exits({hold, up}), {}, start + 2min + 1s), 0U);
+  EXPECT_EQ(selector.select(exits({hold, up}), {}, start + 2min + 11s), 1U);
+}
+
+TEST(ExitSelect, WhatPassesSmallPacketsOnlyIsLeftAtOnceForWhatPassesAll) {
+  ExitSelector selector = settled();
+  auto list = exits({up, up});
+  selector.select(list, {}, start);
+  list[0].state = degraded;
+  EXPECT_EQ(selector.select(list, {}, start + 1s), 0U) << "a loss of rank is no reason by itself";
+  list[0].impaired = true;
+  EXPECT_EQ(selector.select(list, {}, start + 2s), 1U);
+  list[1].state = down;
+  EXPECT_EQ(selector.select(list, {}, start + 3s), 0U) << "better than nothing";
+}
+
+TEST(ExitSelect, AmongEqualsStateThenRoundTripDecide) {
+  ExitSelector selector = settled();
+  EXPECT_EQ(selector.select(equals({{degraded, 5}, {up, 40}, {up, 20}}), {}, start), 2U);
+}
+
+TEST(ExitSelect, AmongEqualsOnlyALastingAdvantageMovesTheTraffic) {
+  ExitSelector selector = settled();
+  selector.select(equals({{up, 20}, {up, 40}}), {}, start);
+  EXPECT_EQ(selector.select(equals({{up, 20}, {up, 17}}), {}, start + 1min), 0U);
+  EXPECT_EQ(selector.next_decision(), std::nullopt) << "less than a fifth is no advantage";
+  EXPECT_EQ(selector.select(equals({{up, 20}, {up, 16}}), {}, start + 2min), 0U);
+  EXPECT_EQ(selector.next_decision(), start + 2min + ExitSelector::settle);
+  selector.select(equals({{up, 20}, {up, 17}}), {}, start + 2min + 20s);
+  selector.select(equals({{up, 20}, {up, 16}}), {}, start + 2min + 21s);
+  EXPECT_EQ(selector.select(equals({{up, 20}, {up, 16}}), {}, start + 2min + 50s), 0U);
+  EXPECT_EQ(selector.select(equals({{up, 20}, {up, 16}}), {}, start + 2min + 51s), 1U);
+  EXPECT_EQ(selector.select(equals({{up, 20}, {degraded, 16}}), {}, start + 3min), 1U);
+  EXPECT_EQ(selector.select(equals({{up, 20}, {degraded, 16}}), {}, start + 3min + 30s), 0U);
 }
 
 TEST(ExitSelect, APinExcludesTheOthers) {
   ExitSelector selector = settled();
-  EXPECT_EQ(selector.select({true, true}, 1, start), 1U);
-  EXPECT_EQ(selector.select({true, false}, 1, start), std::nullopt);
+  EXPECT_EQ(selector.select(exits({up, up}), 1, start), 1U);
+  EXPECT_EQ(selector.select(exits({up, down}), 1, start), std::nullopt);
+  EXPECT_EQ(selector.select(exits({up, hold}), 1, start), 1U);
 }
 
 TEST(ExitSelect, SurvivesAShorterListAfterAReload) {
   ExitSelector selector = settled();
-  selector.select({false, false, true}, {}, start);
-  EXPECT_EQ(selector.select({true}, {}, start + 1s), 0U);
+  selector.select(exits({down, down, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({up}), {}, start + 1s), 0U);
 }
 
 TEST(ExitSelect, GivesThePreferredExitAMomentAtTheStart) {
   ExitSelector selector(10s);
-  EXPECT_EQ(selector.select({false, true}, {}, start), std::nullopt);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start), std::nullopt);
   EXPECT_EQ(selector.next_decision(), start + ExitSelector::grace);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 300ms), 0U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 300ms), 0U);
+  ExitSelector without(10s);
+  EXPECT_EQ(without.select(exits({HealthState::admin_down, up}), {}, start), 1U)
+      << "but not to one that the operator took out";
 }
 
 TEST(ExitSelect, TakesAnotherWhenThePreferredDoesNotComeInTime) {
   ExitSelector selector(10s);
-  EXPECT_EQ(selector.select({false, true}, {}, start), std::nullopt);
-  EXPECT_EQ(selector.select({false, true}, {}, start + ExitSelector::grace), 1U);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start), std::nullopt);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start + ExitSelector::grace), 1U);
+}
+
+TEST(ExitSelect, WhenTheLineComesBackThePreferredExitIsGivenAMoment) {
+  ExitSelector selector = settled();
+  selector.select(exits({up, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({down, down}), {}, start + 1s, true), std::nullopt);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start + 9s), std::nullopt);
+  EXPECT_EQ(selector.next_decision(), start + 9s + ExitSelector::return_grace);
+  ExitSelector late = selector;
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 9s + 100ms), 0U);
+  EXPECT_EQ(late.select(exits({down, up}), {}, start + 10s), 1U) << "a moment, not more";
 }
 
 TEST(ExitSelect, KeepsAFormerLifesChoiceUntilItIsProvenOrTheGraceIsOver) {
   ExitSelector proven(10s);
   proven.resume(1, start);
-  EXPECT_EQ(proven.select({false, false}, {}, start), 1U);
+  EXPECT_EQ(proven.select(exits({down, down}), {}, start), 1U);
   EXPECT_EQ(proven.next_decision(), start + ExitSelector::grace);
-  EXPECT_EQ(proven.select({false, true}, {}, start + 200ms), 1U);
-  EXPECT_EQ(proven.select({false, true}, {}, start + 1min), 1U);
+  EXPECT_EQ(proven.select(exits({down, up}), {}, start + 200ms), 1U);
+  EXPECT_EQ(proven.select(exits({down, up}), {}, start + 1min), 1U);
   ExitSelector lost(10s);
   lost.resume(1, start);
-  EXPECT_EQ(lost.select({true, false}, {}, start + 200ms), 1U);
-  EXPECT_EQ(lost.select({true, false}, {}, start + ExitSelector::grace), 0U);
+  EXPECT_EQ(lost.select(exits({up, down}), {}, start + 200ms), 1U);
+  EXPECT_EQ(lost.select(exits({up, down}), {}, start + ExitSelector::grace), 0U);
 }
 
 TEST(ExitSelect, AFormerChoiceThatWasLeftNeedsProofLikeAnyOther) {
   ExitSelector selector(100ms);
   selector.resume(0, start);
-  EXPECT_EQ(selector.select({true, true}, {}, start), 0U);
-  EXPECT_EQ(selector.select({false, true}, 1, start + 100ms), 1U);
-  EXPECT_EQ(selector.select({false, true}, {}, start + 200ms), 1U);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 300ms), 1U);
-  EXPECT_EQ(selector.select({true, true}, {}, start + 400ms), 0U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start), 0U);
+  EXPECT_EQ(selector.select(exits({down, up}), 1, start + 100ms), 1U);
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start + 200ms), 1U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 300ms), 1U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 400ms), 0U);
 }
 
 TEST(ExitSelect, FollowsItsExitWhenAReloadMovesIt) {
   ExitSelector selector = settled();
-  selector.select({false, true, true}, {}, start);
+  selector.select(exits({down, up, up}), {}, start);
   selector.reorder({1, 2});  // the first one is gone
-  EXPECT_EQ(selector.select({true, true}, {}, start + 1ms), 0U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 1ms), 0U);
   selector.reorder({std::nullopt, 0});  // a new one before it, one after it gone
-  EXPECT_EQ(selector.select({true, true}, {}, start + 2ms), 1U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 2ms), 1U);
   // The newcomer is preferred, once it has held as long as any other.
-  EXPECT_EQ(selector.select({true, true}, {}, start + 2ms + 10s), 0U);
+  EXPECT_EQ(selector.select(exits({up, up}), {}, start + 2ms + 10s), 0U);
   selector.reorder({1});
-  EXPECT_EQ(selector.select({false}, {}, start + 11s), std::nullopt);
+  EXPECT_EQ(selector.select(exits({down}), {}, start + 11s), std::nullopt);
 }
 
 }  // namespace
