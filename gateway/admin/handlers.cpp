@@ -1,7 +1,6 @@
 #include "gateway/admin/handlers.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <fmt/format.h>
 
 namespace oceanid::admin {
 namespace {
@@ -24,14 +23,15 @@ Response livez(const View& view) {
 // no say here; the body carries the diagnosis for the human who looks.
 Response readyz(const View& view) {
   const unsigned status = view.accepting ? 200 : 503;
-  return text(status, (view.accepting ? "ready\n" : "not accepting\n") + diagnose(view.gateway));
+  return text(status,
+              (view.accepting ? "ready\n" : "not accepting\n") + diagnosis_of(view.gateway));
 }
 
 // cloudflared's body, counting only what is proven end to end.
 Response ready(const View& view) {
   unsigned proven = 0;
   for (const auto& exit : view.gateway.exits)
-    proven += exit.state == "up" ? 1 : 0;
+    proven += exit.usable ? 1 : 0;
   const unsigned status = proven > 0 ? 200 : 503;
   return json(status, {{"status", status},
                        {"readyConnections", proven},
@@ -41,7 +41,7 @@ Response ready(const View& view) {
 Response status(const View& view) {
   auto body = boost::json::value_from(view.gateway);
   auto& object = body.get_object();
-  object["diagnosis"] = diagnose(view.gateway);
+  object["diagnosis"] = diagnosis_of(view.gateway);
   boost::json::object requests;
   for (const auto& [key, count] : view.proxy.requests) {
     auto& of_outcome = requests[key.first];
@@ -59,21 +59,8 @@ Response status(const View& view) {
 
 }  // namespace
 
-std::string diagnose(const ipc::GatewaySnapshot& gateway) {
-  if (!gateway.routing.error.empty())
-    return fmt::format("Routing is not in force: {}", gateway.routing.error);
-  if (gateway.exits.empty())
-    return "No exits configured: connections leave by this node's own address.";
-  std::string down;
-  for (const auto& exit : gateway.exits) {
-    if (exit.current && down.empty()) return fmt::format("Traffic leaves by {}.", exit.name);
-    if (exit.current) return fmt::format("Traffic leaves by {}; {}.", exit.name, down);
-    if (exit.state != "up") {
-      if (!down.empty()) down += "; ";
-      down += fmt::format("{} is down ({})", exit.name, exit.reason);
-    }
-  }
-  return fmt::format("No exit carries traffic, nothing leaves: {}.", down);
+std::string diagnosis_of(const ipc::GatewaySnapshot& gateway) {
+  return gateway.diagnosis.empty() ? "Starting: nothing is known yet." : gateway.diagnosis;
 }
 
 Response handle(std::string_view method, std::string_view path, const View& view) {

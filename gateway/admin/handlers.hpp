@@ -28,7 +28,7 @@ struct Response {
 Response handle(std::string_view method, std::string_view path, const View& view);
 
 std::string metrics_text(const View& view);  // Prometheus text format 0.0.4
-// One sentence for a human: what carries the traffic, or what broke.
-std::string diagnose(const ipc::GatewaySnapshot& gateway);
+// One sentence for a human: what carries the traffic, or what broke. netd's word.
+std::string diagnosis_of(const ipc::GatewaySnapshot& gateway);
 
 }  // namespace oceanid::admin

@@ -2,6 +2,7 @@
 // built fresh for each scrape from the snapshots, so there is no second copy to keep in step.
 
 #include "gateway/admin/handlers.hpp"
+#include "tunnel/core/health_exit.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -114,20 +115,55 @@ void proxy_families(Families& out, const proxy::StatsSnapshot& proxy) {
     out.value(answers ? 1 : 0, {{"forward", key.first}, {"target", key.second}});
 }
 
+void target_families(Families& out, const std::vector<ipc::TargetView>& targets) {
+  const auto labels = [](const ipc::TargetView& one) {
+    return Labels{{"exit", one.exit}, {"target", one.target}};
+  };
+  out.gauge("oceanid_probe_success", "1 when the last probe of the target through the exit did");
+  for (const auto& one : targets)
+    if (one.known) out.value(one.good ? 1 : 0, labels(one));
+  out.gauge("oceanid_probe_duration_seconds", "How long that probe took");
+  for (const auto& one : targets)
+    if (one.known) out.value(one.seconds, labels(one));
+  out.counter("oceanid_probe_failures_total", "Probes that failed");
+  for (const auto& one : targets)
+    out.value(number(one.failed_total), labels(one));
+  out.gauge("oceanid_probe_certificate_days", "Days until the target's certificate expires");
+  for (const auto& one : targets)
+    if (one.certificate_days) out.value(*one.certificate_days, labels(one));
+  out.counter("oceanid_exit_address_mismatch_total",
+              "Times that the world saw another address than the exit's");
+  for (const auto& one : targets)
+    if (one.target == "exit_ip") out.value(number(one.mismatches), {{"exit", one.exit}});
+}
+
 void exit_families(Families& out, const ipc::GatewaySnapshot& gateway) {
   out.gauge("oceanid_exit_state", "1 for the state that the exit is in");
   for (const auto& exit : gateway.exits)
-    for (const auto* state : {"up", "down"})
-      out.value(exit.state == state ? 1 : 0, {{"exit", exit.name}, {"state", state}});
+    for (const auto state : tunnel::health_states)
+      out.value(exit.state == to_string(state) ? 1 : 0,
+                {{"exit", exit.name}, {"state", std::string(to_string(state))}});
+  out.gauge("oceanid_exit_diagnosis", "1 for the code of what is wrong with the exit, or ok");
+  for (const auto& exit : gateway.exits)
+    if (!exit.code.empty()) out.value(1, {{"exit", exit.name}, {"code", exit.code}});
+  out.gauge("oceanid_diagnosis", "1 for the code of the diagnosis of this gateway");
+  if (!gateway.diagnosis_code.empty()) out.value(1, {{"code", gateway.diagnosis_code}});
   out.gauge("oceanid_exit_current", "1 for the exit that carries the traffic");
   for (const auto& exit : gateway.exits)
     out.value(exit.current ? 1 : 0, {{"exit", exit.name}});
   out.gauge("oceanid_exit_rtt_seconds", "Round trip inside the tunnel");
   for (const auto& exit : gateway.exits)
     if (exit.rtt_seconds) out.value(*exit.rtt_seconds, {{"exit", exit.name}});
+  out.gauge("oceanid_exit_loss_ratio", "Echoes that were lost, of those of about ten seconds");
+  for (const auto& exit : gateway.exits)
+    if (exit.loss_ratio) out.value(*exit.loss_ratio, {{"exit", exit.name}});
   out.counter("oceanid_failovers_total", "Switches of the current exit");
   for (const auto& one : gateway.failovers)
     out.value(number(one.count), {{"from", one.from}, {"to", one.to}, {"reason", one.reason}});
+  out.gauge("oceanid_failover_seconds",
+            "The last failover, from the former exit's last answer to the other one's route");
+  if (gateway.failover_seconds) out.value(*gateway.failover_seconds);
+  target_families(out, gateway.targets);
 }
 
 // A peer that dials us and is dialled has two tunnels: ours to it is the one that is shown.

@@ -25,6 +25,14 @@ std::string milliseconds(const std::optional<double>& seconds) {
   return seconds ? fmt::format("{:.1f} ms", *seconds * 1000) : std::string("-");
 }
 
+std::string result_of(const ipc::TargetView& one) {
+  if (!one.known) return "not known yet";
+  if (!one.good) return one.error;
+  if (!one.seen.empty()) return "seen as " + one.seen;
+  return one.certificate_days ? fmt::format("works; certificate for {} days", *one.certificate_days)
+                              : std::string("works");
+}
+
 std::string age(const std::optional<double>& seconds) {
   return seconds ? fmt::format("{:.0f} s", *seconds) : std::string("never");
 }
@@ -107,12 +115,19 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   if (!snapshot.routing.fight.empty())
     fmt::format_to(print, "routing: {}\n", snapshot.routing.fight);
   if (!snapshot.exits.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<10} {:<6} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
+    fmt::format_to(print, "\n  {:<12} {:<10} {:<9} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
                    "DEVICE", "RTT", "SEEN AS");
     for (const auto& exit : snapshot.exits)
-      fmt::format_to(print, "{} {:<12} {:<10} {:<6} {:<12} {:<10} {}{}\n", exit.current ? "*" : " ",
+      fmt::format_to(print, "{} {:<12} {:<10} {:<9} {:<12} {:<10} {}{}\n", exit.current ? "*" : " ",
                      exit.name, exit.kind, exit.state, exit.device, milliseconds(exit.rtt_seconds),
-                     join(exit.addresses), exit.state == "up" ? "" : "  " + exit.reason);
+                     join(exit.addresses), exit.code == "ok" ? "" : "  " + exit.reason);
+  }
+  if (!snapshot.targets.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<40} {:<10} {}\n", "EXIT", "TARGET", "TOOK", "RESULT");
+    for (const auto& one : snapshot.targets)
+      fmt::format_to(print, "  {:<12} {:<40} {:<10} {}\n", one.exit.empty() ? "-" : one.exit,
+                     one.target, one.known ? fmt::format("{:.1f} ms", one.seconds * 1000) : "-",
+                     result_of(one));
   }
   if (snapshot.serving) print_serving(print, *snapshot.serving);
   if (!snapshot.tunnels.empty()) {

@@ -110,6 +110,8 @@ void describe(Visitor& v, tunnel::ExitIpCheck& s) {
   v.field({"url", "answers with the caller's address"}, s.url,
           Nullable{UrlType{"https://ip.example.net/"}});
   v.field({"expect", "what it must answer on a gateway without exits"}, s.expect, List{address});
+  v.field({"interval", "between two looks; also after every change of the exit"}, s.interval,
+          DurationType<>{milliseconds(1000), std::chrono::hours(24)});
 }
 
 template <class Visitor>
@@ -119,10 +121,21 @@ void describe(Visitor& v, tunnel::HealthSettings& s) {
   v.field({"down_after", "lost echoes in a row"}, s.down_after, CountType<std::uint32_t>{1, 1000});
   v.field({"hold", "a recovered exit must stay good before it is used again"}, s.hold,
           duration_or_zero);
-  v.field({.name = "targets", .doc = "what must work through an exit", .later = true}, s.targets,
-          List{HealthTargetType{}});
-  v.field({.name = "exit_ip", .doc = "what the world sees of us", .later = true}, s.exit_ip,
-          Object{});
+  v.field(
+      {"damping", "on: an exit that fails again and again is left alone for up to four minutes"},
+      s.damping, SwitchType{});
+  v.field(
+      {"targets",
+       "what must work: tls, dns, http and tcp speak for or against an exit; postgres and ready "
+       "are reported"},
+      s.targets, List{HealthTargetType{}});
+  v.field({"target_interval", "between two probes of a target through an exit"}, s.target_interval,
+          DurationType<>{milliseconds(200), std::chrono::hours(1)});
+  v.field({"target_timeout", "how long a target may take"}, s.target_timeout,
+          DurationType<>{milliseconds(100), std::chrono::minutes(1)});
+  v.field(
+      {"exit_ip", "what the world sees of us; with a url an exit is used only when that is right"},
+      s.exit_ip, Object{});
 }
 
 }  // namespace oceanid::config

@@ -6,6 +6,7 @@
 #include "gateway/ipc/json_types.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,6 +94,23 @@ struct Counters {
   std::uint64_t bytes_down = 0;
 };
 BOOST_DESCRIBE_STRUCT(Counters, (), (tunnels_open, requests, bytes_up, bytes_down))
+
+// What the probes through the exits have found; netd takes what it has asked for.
+inline constexpr std::string_view probes_frame = "probes";
+struct ProbeResult {
+  std::string exit;    // empty: by the host's own routes
+  std::string target;  // "tls www.example.net:443", "exit_ip"
+  bool good = false;
+  std::string error;
+  double seconds = 0;
+  std::optional<std::int32_t> certificate_days;
+  std::optional<IpAddress> seen;
+};
+BOOST_DESCRIBE_STRUCT(ProbeResult, (), (exit, target, good, error, seconds, certificate_days, seen))
+struct Probes {
+  std::vector<ProbeResult> results;
+};
+BOOST_DESCRIBE_STRUCT(Probes, (), (results))
 
 // ---- netd ↔ launcher ---------------------------------------------------------------------------
 

@@ -17,16 +17,39 @@ inline constexpr int status_format = 1;  // bumped when a field changes its mean
 
 struct ExitView {
   std::string name;
-  std::string kind;   // "tunnel" | "self" | "interface"
-  std::string state;  // "up" | "down"
+  std::string kind;     // "tunnel" | "self" | "interface"
+  std::string state;    // "admin_down" | "init" | "up" | "degraded" | "suspect" | "down" | "hold"
+  bool usable = false;  // in that state traffic may leave by it
+  double state_seconds = 0;  // since when
+  std::string code;          // of the diagnosis; stable
   bool current = false;
   std::string device;
   std::vector<IpAddress> addresses;
   std::string reason;
   std::optional<double> rtt_seconds;
+  std::optional<double> loss_ratio;  // of the echoes of about ten seconds
 };
 BOOST_DESCRIBE_STRUCT(ExitView, (),
-                      (name, kind, state, current, device, addresses, reason, rtt_seconds))
+                      (name, kind, state, usable, state_seconds, code, current, device, addresses,
+                       reason, rtt_seconds, loss_ratio))
+
+// A target of health.targets, or "exit_ip", through one exit.
+struct TargetView {
+  std::string exit;  // empty: by the host's own routes
+  std::string target;
+  bool known = false;
+  bool good = true;
+  std::string error;
+  double seconds = 0;  // how long the last probe took
+  std::uint64_t good_total = 0;
+  std::uint64_t failed_total = 0;
+  std::optional<std::int32_t> certificate_days;
+  std::string seen;              // exit_ip: the address
+  std::uint64_t mismatches = 0;  // exit_ip: times that it was not the exit's
+};
+BOOST_DESCRIBE_STRUCT(TargetView, (),
+                      (exit, target, known, good, error, seconds, good_total, failed_total,
+                       certificate_days, seen, mismatches))
 
 // One path, as far as it was measured; bytes of an outer packet.
 struct PathView {
@@ -57,10 +80,12 @@ struct TunnelView {
   std::optional<double> rtt_seconds;
   std::optional<PathView> path;
   std::uint32_t full_size_missing = 0;  // in-tunnel echoes as large as the MTU, in a row
+  std::optional<bool> hears_us;  // the peer's own word; none: it does not ask us for echoes
 };
 BOOST_DESCRIBE_STRUCT(TunnelView, (),
                       (peer, device, backend, version, present, endpoint, handshake_age_seconds,
-                       rx_bytes, tx_bytes, mtu, answers, rtt_seconds, path, full_size_missing))
+                       rx_bytes, tx_bytes, mtu, answers, rtt_seconds, path, full_size_missing,
+                       hears_us))
 
 struct DriftView {
   std::string kind;     // "rule" | "route" | "nft" | "link" | "address" | "sysctl"
@@ -183,19 +208,22 @@ struct GatewaySnapshot {
   bool worker_ready = false;
   std::uint64_t worker_restarts = 0;
   std::string diagnosis;
+  std::string diagnosis_code;  // stable
   std::vector<ExitView> exits;
   std::vector<TunnelView> tunnels;
   RoutingView routing;
   std::optional<ConntrackView> conntrack;  // where pods are routed or clients served
   std::optional<ServingView> serving;      // where clients are served
   std::vector<FailoverView> failovers;
+  std::optional<double> failover_seconds;  // the last one: from silence to the other exit's route
+  std::vector<TargetView> targets;
   std::vector<EventView> events;
   Counters proxy;
 };
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
                        configuration_error, confirm_within_seconds, rollbacks, worker_ready,
-                       worker_restarts, diagnosis, exits, tunnels, routing, conntrack, serving,
-                       failovers, events, proxy))
+                       worker_restarts, diagnosis, diagnosis_code, exits, tunnels, routing,
+                       conntrack, serving, failovers, failover_seconds, targets, events, proxy))
 
 }  // namespace oceanid::ipc

@@ -73,6 +73,7 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
       worker_(
           io, std::move(launcher), listeners_,
           {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
+           .probes = [this](const ipc::Probes& probes) { network_.probed(probes); },
            .counters = [this](const ipc::Counters& c) { counters_ = c; },
            .ready = [this](const ipc::Ready& ready) { worker_ready(ready); },
            .ended = [this](const std::string& why) { journal_.add("gateway", why); },
@@ -337,7 +338,7 @@ void Netd::worker_ready(const ipc::Ready& ready) {
   if (ready.error.empty()) {
     served_ = true;
     log::info("gateway", "accepting", {{"configuration", std::to_string(ready.generation)}});
-    manager_.ready(admin::diagnose(snapshot()));
+    manager_.ready(admin::diagnosis_of(snapshot()));
     return;
   }
   log::error("gateway", "the configuration cannot be served", {{"error", ready.error}});
@@ -382,7 +383,6 @@ ipc::GatewaySnapshot Netd::snapshot() {
   network_.describe(out);
   out.proxy = counters_;
   out.events = journal_.latest();
-  out.diagnosis = admin::diagnose(out);
   return out;
 }
 

@@ -42,6 +42,7 @@ Network::Network(asio::io_context& io, const Config& config, Events events)
     : io_(io),
       config_(config),
       events_(std::move(events)),
+      board_(config.health.hold),
       selector_(config.health.hold),
       changing_tunnels_(io.get_executor()),
       wake_(io),
@@ -67,6 +68,7 @@ awaitable<Result<void>> Network::start() {
   reconciler_ =
       std::make_unique<routing::Reconciler>(io_.get_executor(), *kernel_, config_.state_dir);
   start_watch();
+  follow_health(config_);
   resume_former_choice();
   // The closed state first: from here on nothing leaves but through a proven exit.
   auto done = co_await converge();
@@ -98,12 +100,12 @@ IfName Network::device_of(const ExitSettings& exit) const {
 
 awaitable<Result<void>> Network::reconfigure(const Config& config) {
   const Config before = std::exchange(config_, config);
-  selector_.set_hold(config.health.hold);
+  follow_health(before);
   if (reconciler_) reconciler_->retry_offload();
   auto done = reconciler_ ? co_await change_from(before) : co_await start();
   if (done) co_return done;
   config_ = before;
-  selector_.set_hold(before.health.hold);
+  follow_health(config);
   tunnels_due_ = true;  // whatever the attempt left of them; the converge loop goes on trying
   static_cast<void>(co_await apply_tunnels());
   mark_due();
@@ -207,6 +209,7 @@ awaitable<Result<void>> Network::converge() {
     if (routing_view_.applies == 0) co_await close_without_plan();
     co_return std::unexpected(std::move(applied.error()));
   }
+  note_switch_done();
   co_await keep_flows(desired);  // the route is replaced; now what the former one carried
   note_offload();
   ++routing_view_.applies;
@@ -249,83 +252,6 @@ void Network::keep_guard() {
   kept_guard_ = guard;
 }
 
-ExitState Network::state_of(const ExitSettings& exit) const {
-  ExitState out;
-  out.name = exit.name;
-  out.addresses = exit.addresses;
-  // `address` is what the world must see: a family without one must not be used through this exit.
-  const auto promised = [&](Family family) {
-    return exit.addresses.empty() || std::ranges::any_of(exit.addresses, [&](const IpAddress& a) {
-             return a.family() == family;
-           });
-  };
-  const IfName device = device_of(exit);
-  if (exit.peer) {
-    out.ipv4 = promised(Family::v4) && carries(config_, *exit.peer, Family::v4);
-    out.ipv6 = promised(Family::v6) && carries(config_, *exit.peer, Family::v6);
-    out.reason = "the tunnel is not up yet";
-    if (routing::find_link(facts_, device) != nullptr) out.device = device;
-    if (!tunnels_) return out;
-    for (const auto& status : tunnels_->status()) {
-      if (status.device != device) continue;
-      if (!status.present) out.device.reset();
-      out.usable = status.present && status.proof.usable;
-      out.reason = status.error.empty() ? status.proof.reason : status.error;
-    }
-    return out;
-  }
-  const auto* link = routing::find_link(facts_, device);
-  out.reason = "the interface does not exist";
-  if (link == nullptr) return out;
-  out.device = device;
-  out.ipv4 = promised(Family::v4) && routing::primary_address(*link, Family::v4).has_value();
-  out.ipv6 = promised(Family::v6) && routing::primary_address(*link, Family::v6).has_value();
-  out.usable = link->up && link->carrier && (out.ipv4 || out.ipv6);
-  out.reason = !link->up || !link->carrier ? "the interface is down"
-               : out.usable                ? "the interface is up"
-                                           : "the interface has no address";
-  return out;
-}
-
-void Network::update_exits() {
-  ExitTable next;
-  std::vector<tunnel::ExitCandidate> candidates;
-  for (const auto& exit : config_.exits) {
-    next.exits.push_back(state_of(exit));
-    const bool usable = next.exits.back().usable;
-    candidates.push_back({.state = usable ? tunnel::HealthState::up : tunnel::HealthState::down,
-                          .impaired = false,
-                          .priority = static_cast<std::uint32_t>(candidates.size()),
-                          .rtt = std::nullopt});
-  }
-  std::optional<std::size_t> pin;
-  if (config_.routing && config_.routing->exit)
-    for (std::size_t i = 0; i < next.exits.size(); ++i)
-      if (next.exits[i].name == *config_.routing->exit) pin = i;
-  next.active =
-      drain_first(selector_.select(candidates, pin, std::chrono::steady_clock::now()), next);
-  if (next == exits_) return;
-  const auto name_of = [](const ExitTable& table) {
-    return table.active ? table.exits[*table.active].name : std::string("none");
-  };
-  const std::string from = name_of(exits_);
-  const std::string to = name_of(next);
-  if (from != to) {
-    std::string reason = "start";
-    for (const auto& exit : next.exits)
-      if (exit.name == from) reason = exit.usable ? "preferred" : "down";
-    if (from == "none" && !failovers_.empty()) reason = "recovered";
-    auto& counted = failovers_[{from, to}];
-    counted.from = from;
-    counted.to = to;
-    counted.reason = reason;
-    ++counted.count;
-    events_.event("tunnel", fmt::format("exit changed from {} to {} ({})", from, to, reason));
-  }
-  exits_ = std::move(next);
-  events_.exits_changed(exits_);
-}
-
 routing::Inputs Network::inputs() const {
   auto out =
       routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : planned_tunnels(config_),
@@ -355,6 +281,7 @@ awaitable<Result<std::string>> Network::down() {
   auto report = co_await reconciler_->down();
   if (!report) co_return std::unexpected(std::move(report.error()));
   exits_ = {};
+  findings_.clear();
   events_.exits_changed(exits_);
   std::string text =
       fmt::format("everything of ours is gone from the kernel ({} changes)", report->changes);

@@ -16,7 +16,10 @@
 #include "routing/edge/drift_watch.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
+#include "tunnel/core/clock_watch.hpp"
+#include "tunnel/core/deep_book.hpp"
 #include "tunnel/core/exit_select.hpp"
+#include "tunnel/core/health_board.hpp"
 #include "tunnel/edge/async_lock.hpp"
 #include "tunnel/edge/manager.hpp"
 
@@ -51,6 +54,8 @@ class Network {
   awaitable<Result<void>> reconfigure(const Config& config);
   // While true, what is kept for `oceanid guard` stays as it is (unless there is nothing yet).
   void keep_guard_as_it_is(bool held) { guard_held_ = held; }
+  // What the worker's probes have found; what was not asked is ignored.
+  void probed(const ipc::Probes& probes);
   void resolved(const std::string& name, const std::vector<IpAddress>& addresses);
   std::vector<std::string> endpoint_names() const;
 
@@ -106,7 +111,16 @@ class Network {
   void use(const Config& config);
   routing::Inputs inputs() const;
   routing::Inputs inputs_of(const Config& config) const;
-  ExitState state_of(const ExitSettings& exit) const;
+  // The health of the exits: network_health.cpp.
+  void follow_health(const Config& before);
+  ExitTable judge_exits();
+  void refresh_health();
+  void note_changes(const std::vector<tunnel::HealthState>& before);
+  void note_switch_done();
+  void describe_health(ipc::GatewaySnapshot& out);
+  tunnel::ExitFindings findings_of(const ExitSettings& exit,
+                                   const std::vector<tunnel::TunnelStatus>& tunnels) const;
+  ExitState state_of(const ExitSettings& exit, const tunnel::ExitFindings& found) const;
 
   asio::io_context& io_;
   Config config_;
@@ -121,7 +135,17 @@ class Network {
   std::string offload_said_;             // and said so
   std::unique_ptr<routing::DriftWatch> watch_;
   std::unique_ptr<tunnel::TunnelManager> tunnels_;
+  tunnel::HealthBoard board_;
+  tunnel::DeepBook deep_;
   tunnel::ExitSelector selector_;
+  std::vector<tunnel::ExitFindings> findings_;      // of each exit, as last looked at
+  std::vector<tunnel::ExitCandidate> candidates_;   // what the selector is asked about
+  std::vector<tunnel::ExitCandidate> chosen_from_;  // and was asked last
+  tunnel::ClockWatch clock_;
+  std::optional<std::chrono::seconds> clock_went_back_;
+  std::string diagnosis_code_;                        // as last told
+  std::optional<tunnel::TimePoint> switching_since_;  // a failover: the former exit's last answer
+  std::optional<double> failover_seconds_;
   ExitTable exits_;
   routing::HostFacts facts_;
   std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;

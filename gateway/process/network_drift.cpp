@@ -31,8 +31,11 @@ void Network::on_host_change() {
 std::chrono::steady_clock::time_point Network::next_look() const {
   // That the last connection of a draining exit has ended is looked for, too.
   const bool slow = watch_ && watch_->listens() && !draining_ && !offload_held_;
-  auto until = std::chrono::steady_clock::now() + (slow ? slow_audit : audit_alone);
+  const auto now = std::chrono::steady_clock::now();
+  auto until = now + (slow ? slow_audit : audit_alone);
   if (const auto next = selector_.next_decision()) until = std::min(until, *next);
+  // What was due and did not come waits for other news, such as the end of a suspicion.
+  if (const auto next = board_.next_change(); next && *next > now) until = std::min(until, *next);
   if (watch_ && watch_->repair_at()) until = std::min(until, *watch_->repair_at());
   return until;
 }

@@ -62,21 +62,8 @@ void Network::describe(ipc::GatewaySnapshot& out) {
   if (exit_service_) exit_service_->describe(out);
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);
+  describe_health(out);
   const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
-  for (std::size_t i = 0; i < exits_.exits.size() && i < config_.exits.size(); ++i) {
-    const auto& state = exits_.exits[i];
-    ipc::ExitView view;
-    view.name = state.name;
-    view.kind = config_.exits[i].peer ? "tunnel" : config_.exits[i].self ? "self" : "interface";
-    view.state = state.usable ? "up" : "down";
-    view.current = exits_.active == i;
-    view.device = state.device ? state.device->str() : std::string("-");
-    view.addresses = state.addresses;
-    view.reason = state.reason;
-    for (const auto& status : statuses)
-      if (state.device == status.device && status.rtt) view.rtt_seconds = seconds(*status.rtt);
-    out.exits.push_back(std::move(view));
-  }
   for (const auto& status : statuses) {
     for (const auto& peer : status.peers) {
       ipc::TunnelView view;
@@ -94,6 +81,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       if (peer.path) view.path = path_view(*peer.path);
       if (!status.hub) view.answers = status.proof.usable;
       if (status.rtt) view.rtt_seconds = seconds(*status.rtt);
+      view.hears_us = peer.hears_us;
       out.tunnels.push_back(std::move(view));
     }
   }

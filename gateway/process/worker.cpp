@@ -7,6 +7,7 @@
 #include "gateway/ipc/channel.hpp"
 #include "gateway/ipc/messages.hpp"
 #include "gateway/ipc/snapshot.hpp"
+#include "gateway/process/deep_probes.hpp"
 #include "gateway/process/logging.hpp"
 #include "gateway/process/name_lookup.hpp"
 #include "gateway/process/own_ranges.hpp"
@@ -47,6 +48,10 @@ class Worker {
         channel_(io.get_executor(), std::move(channel)),
         admin_(io, [this] { return view(); }),
         names_(io),
+        probes_(io,
+                [this](const ipc::Probes& probes) {
+                  send(ipc::probes_frame, boost::json::value_from(probes));
+                }),
         tasks_(io.get_executor()) {}
 
   void start() {
@@ -85,6 +90,7 @@ class Worker {
       auto exits = ipc::decode<ExitTable>(frame.body, "exits");
       if (!exits) return std::unexpected(std::move(exits.error()));
       exits_ = std::make_shared<const ExitTable>(std::move(*exits));
+      probes_.follow(exits_);
       if (threads_) threads_->apply(make_runtime(given_));
       return {};
     }
@@ -188,6 +194,7 @@ class Worker {
       threads_->apply(make_runtime(given_));
     switch_listeners();
     start_lookups();
+    probes_.apply(given_.config, make_runtime(given_));
     send(ipc::ready_frame, boost::json::value_from(ipc::Ready{given_.message.generation, {}}));
     return {};
   }
@@ -337,6 +344,7 @@ class Worker {
     finishing_ = true;
     if (threads_) co_await threads_->drain(given_.config.proxy.timeouts.drain);
     co_await names_.stop();
+    co_await probes_.stop();
     co_await admin_.stop();
     threads_.reset();
     channel_.close();
@@ -365,6 +373,7 @@ class Worker {
   ipc::Channel channel_;
   admin::Server admin_;
   NameLookup names_;
+  DeepProbes probes_;
   TaskGroup tasks_;
   Given given_;
   std::shared_ptr<proxy::PasswordUsers> users_;

@@ -241,6 +241,11 @@ bool WorkerSupervisor::dispatch(const ipc::Frame& frame) {
     if (counters) events_.counters(*counters);
     return counters.has_value();
   }
+  if (frame.type == ipc::probes_frame) {
+    auto probes = ipc::decode<ipc::Probes>(frame.body, "probes");
+    if (probes) events_.probes(*probes);
+    return probes.has_value();
+  }
   if (frame.type == ipc::resolved_frame) {
     auto resolved = ipc::decode<ipc::Resolved>(frame.body, "resolved");
     if (resolved) events_.resolved(*resolved);

@@ -39,6 +39,7 @@ class WorkerSupervisor {
  public:
   struct Events {
     std::function<void(const ipc::Resolved&)> resolved;
+    std::function<void(const ipc::Probes&)> probes;
     std::function<void(const ipc::Counters&)> counters;
     std::function<void(const ipc::Ready&)> ready;
     std::function<void(std::string why)> ended;

@@ -1,6 +1,7 @@
 #include "proxy/edge/server_core.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "proxy/core/public_server.hpp"
 #include "proxy/edge/listener.hpp"
 
 #include <algorithm>
@@ -28,21 +29,6 @@ std::uint64_t scrambled(std::uint64_t n) {
 
 std::chrono::microseconds since(SteadyClock::time_point start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - start);
-}
-
-// A name server that only the world outside can reach: it is asked through the exit, so that it
-// answers for the place where the traffic will come out, and so that names do not leak by the
-// uplink. What the operator allows in the guard may still be private.
-bool is_public(const Guard& guard, const IpAddress& address) {
-  static const std::vector<Prefix> private_ranges = [] {
-    std::vector<Prefix> out;
-    for (const auto* text : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-                             "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10", "::1/128"})
-      out.push_back(Prefix::parse(text).value());
-    return out;
-  }();
-  const auto inside = [&](const Prefix& prefix) { return prefix.contains(address); };
-  return std::ranges::none_of(private_ranges, inside) && guard.judge(address).allowed;
 }
 
 }  // namespace
@@ -113,7 +99,7 @@ Resolver& ServerCore::resolver_for(const ExitChoice& exit) {
   if (!entry) {
     auto device_for =
         [this, device = exit.device](const IpAddress& server) -> std::expected<std::string, int> {
-      if (device.empty() || !is_public(snapshot_->guard, server)) return std::string();
+      if (device.empty() || !is_public_server(snapshot_->guard, server)) return std::string();
       return device;
     };
     entry = std::make_unique<Resolver>(

@@ -154,7 +154,7 @@ class World:
                                         stderr=self.log, text=True)
         self.wait_for(lambda: '"accepting"' in self.text()[self.begin:], self.text)
         if config.get("routed"):
-            self.wait_for(lambda: json.loads(self.oceanid("status", "--json"))["exits"][0]["state"] == "up", self.text)
+            self.wait_for(lambda: json.loads(self.oceanid("status", "--json"))["exits"][0]["usable"], self.text)
 
     def count(self):
         sh(*self.inside("gateway"), "nft", "-f", "-", input=LEAKS)

@@ -52,6 +52,7 @@ struct ExitFindings {
 
   // Quality.
   double loss = 0;
+  std::uint64_t lost = 0;
   std::optional<Duration> rtt;
   std::optional<Duration> baseline;
   Verdict full_size = Verdict::none;
@@ -84,6 +85,9 @@ struct NodeFindings {
   std::optional<std::size_t> current;
   std::vector<TargetFinding> targets;
 };
+
+// What the state machine takes of it.
+ExitEvidence evidence_of(const ExitFindings& exit);
 
 Diagnosis diagnose(const ExitFindings& exit);
 Diagnosis diagnose(const NodeFindings& node);

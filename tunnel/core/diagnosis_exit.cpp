@@ -42,7 +42,7 @@ struct Row {
 const std::array rows{
     Row{"admin_down", [](const Exit& e) { return e.state == HealthState::admin_down; },
         [](const Exit&) { return std::string("taken out by the operator"); }},
-    Row{"device_missing", [](const Exit& e) { return !e.device || !e.device_error.empty(); },
+    Row{"device_missing", [](const Exit& e) { return !e.device; },
         [](const Exit& e) {
           if (!e.device_error.empty()) return e.device_error;
           return std::string(e.tunnel ? "the tunnel is not up yet"
@@ -152,6 +152,21 @@ const std::array rows{
 };
 
 }  // namespace
+
+ExitEvidence evidence_of(const ExitFindings& exit) {
+  ExitEvidence out;
+  out.link = exit.device && exit.device_up && exit.device_address;
+  out.path = exit.tunnel ? exit.path : PathState::up;
+  out.loss = exit.loss;
+  out.lost = exit.lost;
+  out.rtt = exit.rtt;
+  out.baseline = exit.baseline;
+  out.stream_transport = exit.on_tls;
+  out.full_size = exit.full_size;
+  out.canaries = exit.canaries;
+  out.exit_address = exit.exit_address;
+  return out;
+}
 
 Diagnosis diagnose(const ExitFindings& exit) {
   for (const Row& row : rows)

@@ -17,17 +17,24 @@ bool by_the_line(const ExitHealth& exit) {
 
 }  // namespace
 
-void HealthBoard::set_hold(Duration hold) {
+void HealthBoard::set_hold(Duration hold, bool damping) {
   hold_ = hold;
+  damping_ = damping;
   for (ExitHealth& exit : exits_)
-    exit.set_hold(hold);
+    exit.set_hold(hold, damping);
+}
+
+ExitHealth HealthBoard::fresh() const {
+  ExitHealth exit(hold_);
+  exit.set_hold(hold_, damping_);
+  return exit;
 }
 
 void HealthBoard::reorder(const std::vector<std::optional<std::size_t>>& former) {
   std::vector<ExitHealth> exits;
   exits.reserve(former.size());
   for (const auto& then : former)
-    exits.push_back(then && *then < exits_.size() ? exits_[*then] : ExitHealth(hold_));
+    exits.push_back(then && *then < exits_.size() ? exits_[*then] : fresh());
   exits_ = std::move(exits);
 }
 
@@ -45,7 +52,7 @@ bool HealthBoard::fell_together(TimePoint now) const {
 }
 
 void HealthBoard::update(const std::vector<ExitEvidence>& evidence, bool underlay, TimePoint now) {
-  exits_.resize(evidence.size(), ExitHealth(hold_));
+  exits_.resize(evidence.size(), fresh());
   for (std::size_t i = 0; i < evidence.size(); ++i)
     exits_[i].update(evidence[i], now);
   const bool any =

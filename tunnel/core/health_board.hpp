@@ -16,7 +16,7 @@ class HealthBoard {
  public:
   explicit HealthBoard(Duration hold) : hold_(hold) {}
 
-  void set_hold(Duration hold);
+  void set_hold(Duration hold, bool damping = true);
   // The list of exits has changed: former[i] is the place that exit i had before, if any.
   void reorder(const std::vector<std::optional<std::size_t>>& former);
   // One entry for each exit. `underlay`: this node's own line has a route and a link.
@@ -31,7 +31,10 @@ class HealthBoard {
  private:
   bool fell_together(TimePoint now) const;
 
+  ExitHealth fresh() const;
+
   Duration hold_;
+  bool damping_ = true;
   std::vector<ExitHealth> exits_;
   bool underlay_down_ = false;
 };

@@ -134,7 +134,7 @@ HealthState ExitHealth::update(const ExitEvidence& evidence, TimePoint now) {
   }
   if (state_ == HealthState::hold) {
     const HealthState next = working(evidence, now);
-    const bool waited = forgiven_ || (now - since_ >= hold_ && !damping_.suppressed(now));
+    const bool waited = forgiven_ || (now - since_ >= hold_ && !suppressed(now));
     if (waited && next != HealthState::suspect) enter(next, now);
     return state_;
   }
@@ -153,7 +153,7 @@ void ExitHealth::forgive(TimePoint now) {
 std::optional<TimePoint> ExitHealth::next_change() const {
   if (state_ == HealthState::hold) {
     const TimePoint held = since_ + hold_;
-    return std::max(held, damping_.reuse_at().value_or(held));
+    return std::max(held, damping_on_ ? damping_.reuse_at().value_or(held) : held);
   }
   if (degraded_ && calm_since_) return *calm_since_ + calm;
   return std::nullopt;

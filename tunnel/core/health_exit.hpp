@@ -62,7 +62,10 @@ class ExitHealth {
  public:
   explicit ExitHealth(Duration hold) : hold_(hold) {}
 
-  void set_hold(Duration hold) { hold_ = hold; }
+  void set_hold(Duration hold, bool damping = true) {
+    hold_ = hold;
+    damping_on_ = damping;
+  }
   HealthState update(const ExitEvidence& evidence, TimePoint now);
   // The last fall was the underlay's: forgotten, and the return needs no wait.
   void forgive(TimePoint now);
@@ -75,7 +78,7 @@ class ExitHealth {
   bool impaired() const { return impaired_; }  // data-size packets do not pass
   std::optional<TimePoint> fell_at() const { return fell_at_; }
   double penalty(TimePoint now) const { return damping_.penalty(now); }
-  bool suppressed(TimePoint now) { return damping_.suppressed(now); }
+  bool suppressed(TimePoint now) { return damping_on_ && damping_.suppressed(now); }
 
  private:
   void enter(HealthState state, TimePoint now);
@@ -91,6 +94,7 @@ class ExitHealth {
   bool degraded_ = false;
   bool impaired_ = false;
   bool forgiven_ = false;
+  bool damping_on_ = true;
   FlapDamping damping_;
 };
 

@@ -4,9 +4,11 @@
 // is no MAC; the nonce ties an answer to a question. Requests and answers differ in type, so two
 // responders cannot talk to each other for ever.
 //
-//   0        4       5      6            8          16        24              64
-//   | "OCEP" | ver 1 | type | zero (2 B) | nonce BE | sent BE | zero padding  |
+//   0        4       5      6       7      8          16        24              64
+//   | "OCEP" | ver 1 | type | flags | zero | nonce BE | sent BE | zero padding  |
 //
+// Flag 1 of a request is BFD's "I hear you" (RFC 5880 section 6.2 has it as a state): our answers
+// arrive. A notice says the opposite of it to one who asked: your requests do not arrive any more.
 // `sent` belongs to the sender alone (its clock, nanoseconds); the responder returns it untouched.
 // Decoding looks at nothing beyond the 64 bytes and allocates nothing.
 
@@ -21,12 +23,13 @@ namespace oceanid::tunnel {
 inline constexpr std::size_t probe_packet_size = 64;
 using ProbeBytes = std::array<std::uint8_t, probe_packet_size>;
 
-enum class ProbeType : std::uint8_t { request = 1, reply = 2 };
+enum class ProbeType : std::uint8_t { request = 1, reply = 2, notice = 3 };
 
 struct ProbePacket {
   ProbeType type = ProbeType::request;
   std::uint64_t nonce = 0;
   std::uint64_t sent = 0;
+  bool hears_you = false;
   bool operator==(const ProbePacket&) const = default;
 };
 

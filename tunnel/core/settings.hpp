@@ -80,6 +80,7 @@ struct HealthTarget {
 struct ExitIpCheck {
   std::optional<std::string> url;
   std::vector<IpAddress> expect;
+  milliseconds interval = 60s;
   bool operator==(const ExitIpCheck&) const = default;
 };
 
@@ -87,7 +88,10 @@ struct HealthSettings {
   milliseconds interval = 200ms;
   std::uint32_t down_after = 3;
   milliseconds hold = 10s;
+  bool damping = true;
   std::vector<HealthTarget> targets;
+  milliseconds target_interval = 2s;
+  milliseconds target_timeout = 2s;
   ExitIpCheck exit_ip;
   bool operator==(const HealthSettings&) const = default;
 };

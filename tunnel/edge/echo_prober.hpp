@@ -1,5 +1,5 @@
 #pragma once
-// Asks for echoes through one dialled tunnel and keeps the tracker that judges the answers. The
+// Asks for echoes through one dialled tunnel and keeps the machine that judges the answers. The
 // socket is bound to the device and to the node's own tunnel address, so a question never takes
 // another way; it is opened anew when the device has been replaced. One coroutine, one thread.
 //
@@ -9,8 +9,8 @@
 
 #include "gateway/base/net_types.hpp"
 #include "gateway/base/runtime/asio.hpp"
-#include "tunnel/core/echo_tracker.hpp"
 #include "tunnel/core/exit_proof.hpp"
+#include "tunnel/core/health_path.hpp"
 
 #include <functional>
 #include <memory>
@@ -30,7 +30,8 @@ class EchoProber {
     bool operator==(const Target&) const = default;
   };
 
-  // `on_change` is called from run() whenever the state has changed.
+  // `on_change` is called from run() whenever the tunnel begins to carry, ceases to, or is found
+  // dead; a mere suspicion is told to nobody.
   EchoProber(const asio::any_io_executor& executor, Target target, std::function<void()> on_change);
 
   awaitable<void> run();  // until stop() or cancellation; the prober must outlive it
@@ -43,21 +44,21 @@ class EchoProber {
   unsigned full_size_missing() const { return full_missing_; }  // in a row
 
   const Target& target() const { return target_; }
-  const EchoTracker& tracker() const { return tracker_; }
-  EchoResult result(EchoTracker::Time now) const;
+  const PathHealth& tracker() const { return tracker_; }
+  EchoResult result(TimePoint now) const;
 
  private:
   bool open();
-  void ask(EchoTracker::Time now);
-  void ask_full_size(EchoTracker::Time now);
-  void take_full_size(std::size_t size, EchoTracker::Time now);
+  void ask(TimePoint now);
+  void ask_full_size(TimePoint now);
+  void take_full_size(std::size_t size, TimePoint now);
   void take_answers();
   void report();
 
   Target target_;
   std::function<void()> on_change_;
-  EchoTracker tracker_;
-  EchoState reported_ = EchoState::unknown;
+  PathHealth tracker_;
+  PathState reported_ = PathState::init;
   asio::ip::udp::socket socket_;
   unsigned device_index_ = 0;  // 0: no socket
   std::function<void()> on_full_lost_;
@@ -66,7 +67,7 @@ class EchoProber {
   std::size_t full_size_ = 0;     // its UDP content
   bool full_heard_ = false;       // the other end answers such
   unsigned full_missing_ = 0;
-  EchoTracker::Time full_next_{};
+  TimePoint full_next_{};
   asio::steady_timer timer_;
   bool stopping_ = false;
 };

@@ -51,10 +51,14 @@ void EchoProber::stop() {
   timer_.cancel();
 }
 
-EchoResult EchoProber::result(EchoTracker::Time now) const {
+EchoResult EchoProber::result(TimePoint now) const {
   EchoResult result;
   result.state = tracker_.state();
   result.rtt = tracker_.rtt();
+  result.baseline = tracker_.baseline();
+  result.loss = tracker_.losses().ratio();
+  result.lost = tracker_.losses().lost();
+  result.unheard = tracker_.unheard(now);
   if (tracker_.last_reply()) result.silence = now - *tracker_.last_reply();
   result.sent = tracker_.sent_total();
   return result;
@@ -90,9 +94,9 @@ bool EchoProber::open() {
   return true;
 }
 
-void EchoProber::ask_full_size(EchoTracker::Time now) {
+void EchoProber::ask_full_size(TimePoint now) {
   const std::size_t headers = target_.source.is_v4() ? 28 : 48;
-  if (full_mtu_ < headers + probe_packet_size || tracker_.state() != EchoState::up ||
+  if (full_mtu_ < headers + probe_packet_size || !carries(tracker_.state()) ||
       !socket_.is_open()) {
     full_nonce_ = 0;
     full_missing_ = 0;
@@ -105,6 +109,7 @@ void EchoProber::ask_full_size(EchoTracker::Time now) {
   ProbePacket packet;
   if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce) return;
   packet.sent = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  packet.hears_you = tracker_.hears_peer(now);  // what the small ones say
   full_nonce_ = packet.nonce;
   full_size_ = full_mtu_ - headers;
   ProbeBytes bytes = encode(packet);
@@ -121,7 +126,7 @@ void EchoProber::ask_full_size(EchoTracker::Time now) {
   static_cast<void>(::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-void EchoProber::take_full_size(std::size_t size, EchoTracker::Time now) {
+void EchoProber::take_full_size(std::size_t size, TimePoint now) {
   if (size != full_size_) return;
   full_nonce_ = 0;
   full_heard_ = true;
@@ -129,10 +134,12 @@ void EchoProber::take_full_size(std::size_t size, EchoTracker::Time now) {
   full_next_ = now + full_pace;
 }
 
-void EchoProber::ask(EchoTracker::Time now) {
+void EchoProber::ask(TimePoint now) {
   ProbePacket packet;
-  if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce) return;
   packet.sent = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  packet.hears_you = tracker_.hears_peer(now);
+  if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce)
+    packet.nonce = packet.sent;
   // A question that cannot leave is a lost one all the same: the state must not stay "up" when the
   // device or its address is gone.
   tracker_.on_sent(packet.nonce, now);
@@ -168,36 +175,35 @@ void EchoProber::take_answers() {
     }
     const auto arrived = static_cast<std::size_t>(size);
     const auto packet = decode_probe(std::span(bytes).first(std::min(arrived, bytes.size())));
-    if (!packet || packet->type != ProbeType::reply || from_native(from) != target_.peer) continue;
-    const auto now = EchoTracker::Clock::now();
-    if (full_nonce_ != 0 && packet->nonce == full_nonce_)
+    if (!packet || from_native(from) != target_.peer) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (packet->type == ProbeType::notice)
+      tracker_.on_unheard(now);
+    else if (packet->type == ProbeType::reply && full_nonce_ != 0 && packet->nonce == full_nonce_)
       take_full_size(arrived, now);
-    else
+    else if (packet->type == ProbeType::reply)
       tracker_.on_reply(packet->nonce, now);
   }
 }
 
 void EchoProber::report() {
-  if (tracker_.state() == reported_) return;
-  reported_ = tracker_.state();
+  const PathState state = tracker_.state() == PathState::suspect ? PathState::up : tracker_.state();
+  if (state == reported_) return;
+  reported_ = state;
   if (on_change_) on_change_();
 }
 
 awaitable<void> EchoProber::run() {
   using boost::asio::experimental::awaitable_operators::operator||;
-  auto next = EchoTracker::Clock::now();
   while (!stopping_) {
     take_answers();
-    const auto now = EchoTracker::Clock::now();
+    const auto now = std::chrono::steady_clock::now();
     tracker_.check(now);
-    if (now >= next) {
-      ask(now);
-      // No burst to catch up after a pause.
-      next = std::max(next + target_.interval, now + target_.interval / 2);
-    }
+    if (now >= tracker_.next_request(now)) ask(now);
     ask_full_size(now);
     report();
-    timer_.expires_at(std::min(next, tracker_.verdict_at().value_or(next)));
+    const auto next = tracker_.next_request(now);
+    timer_.expires_at(std::min(next, tracker_.next_check().value_or(next)));
     if (socket_.is_open())
       co_await (readable(socket_) || elapsed(timer_));
     else

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <utility>
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -14,6 +16,7 @@ namespace oceanid::tunnel {
 namespace {
 
 constexpr std::array<std::uint8_t, largest_path_mtu> padding{};
+constexpr auto notice_pace = std::chrono::milliseconds(500);
 constexpr int batch = 64;  // questions per turn, so that a flood does not hold the event loop
 
 bool enable(int descriptor, int level, int option) {
@@ -45,7 +48,10 @@ Result<void> EchoResponder::configure(const std::vector<IfName>& devices,
         places.push_back({device.str(), index, {address, port}});
   std::erase_if(sockets_, [&](auto& entry) {
     const bool keep = std::ranges::find(places, entry.first) != places.end();
-    if (!keep) entry.second->close();
+    if (!keep) {
+      askers_.forget_socket(entry.second->native_handle());
+      entry.second->close();
+    }
     return !keep;
   });
   Result<void> outcome;
@@ -59,7 +65,25 @@ Result<void> EchoResponder::configure(const std::vector<IfName>& devices,
     sockets_.emplace(place, *socket);
     tasks_.spawn("echo responder", serve(std::move(*socket)));
   }
+  if (!sockets_.empty() && !std::exchange(telling_, true))
+    tasks_.spawn("echo notices", tell_silent());
   return outcome;
+}
+
+std::optional<bool> EchoResponder::hears_us(const IpAddress& peer) const {
+  return askers_.hears_us(peer, std::chrono::steady_clock::now());
+}
+
+awaitable<void> EchoResponder::tell_silent() {
+  for (;;) {
+    static_cast<void>(co_await sleep_for(notice_pace));
+    for (const auto& [to, socket] : askers_.silent(std::chrono::steady_clock::now())) {
+      const ProbeBytes bytes = encode({ProbeType::notice, 0, 0, false});
+      const NativeAddress native = to_native(to);
+      static_cast<void>(
+          ::sendto(socket, bytes.data(), bytes.size(), MSG_DONTWAIT, native.get(), native.length));
+    }
+  }
 }
 
 Result<std::shared_ptr<EchoResponder::Socket>> EchoResponder::open(const Place& place) {
@@ -105,6 +129,7 @@ bool EchoResponder::answer_one(int descriptor) {
   if (!packet || packet->type != ProbeType::request) return true;
   const auto source = from_native(from);
   if (!source || !std::ranges::binary_search(peers_, source->address)) return true;
+  askers_.heard(*source, descriptor, packet->hears_you, std::chrono::steady_clock::now());
   ProbePacket reply = *packet;
   reply.type = ProbeType::reply;
   ProbeBytes out = encode(reply);
@@ -124,6 +149,7 @@ bool EchoResponder::answer_one(int descriptor) {
 awaitable<void> EchoResponder::stop() {
   for (auto& [place, socket] : sockets_)
     socket->close();
+  askers_ = {};
   sockets_.clear();
   co_await tasks_.stop();
 }

@@ -38,6 +38,7 @@ struct PeerStatus {
   std::uint64_t tx_bytes = 0;
   unsigned mtu = 0;                // inside the tunnel, to this peer
   std::optional<PathStatus> path;  // none: not measured, or not heard of
+  std::optional<bool> hears_us;  // its own word; none: it does not ask us
 };
 
 struct TunnelStatus {
@@ -48,12 +49,13 @@ struct TunnelStatus {
   bool present = false;  // exists and is configured as wanted
   unsigned mtu = 0;      // what the link is to have
   std::uint16_t listen_port = 0;
-  std::vector<PeerStatus> peers;        // one on a dialled device
-  EchoState echo = EchoState::unknown;  // dialled devices only
-  std::uint64_t echo_sent = 0;          // since the prober was made
+  std::vector<PeerStatus> peers;     // one on a dialled device
+  PathState echo = PathState::init;  // dialled devices only
+  std::uint64_t echo_sent = 0;       // since the prober was made
   std::uint64_t echo_answered = 0;
   std::optional<std::chrono::nanoseconds> rtt;
   unsigned full_size_missing = 0;  // echoes as large as the MTU, in a row
+  ExitFindings findings;           // dialled devices only; what the tunnel knows of itself
   ExitProof proof;                 // dialled devices only; why (not) usable
   std::string error;               // why it is not present; empty: nothing wrong
 };

@@ -296,7 +296,7 @@ awaitable<void> TunnelManager::refresh(IfName name) {
 
 void TunnelManager::note_progress(Device& device, const DeviceSnapshot& snapshot) const {
   if (device.desired.hub) return;
-  const bool echo = device.prober && device.prober->tracker().state() == EchoState::up;
+  const bool echo = device.prober && carries(device.prober->tracker().state());
   const PublicKey& key = device.desired.peers.front().public_key;
   const PeerSnapshot* now = snapshot.find(key);
   const PeerSnapshot* before = device.snapshot ? device.snapshot->find(key) : nullptr;

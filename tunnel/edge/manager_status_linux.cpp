@@ -42,6 +42,9 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
       peer.mtu = status.mtu;
       peer.path = paths_.dialled(wanted.name);
     }
+    for (const Prefix& allowed : wanted.allowed_ips)
+      if (!peer.hears_us && allowed.is_host())
+        peer.hears_us = responder_.hears_us(allowed.address());
     const PeerSnapshot* found =
         device.snapshot ? device.snapshot->find(wanted.public_key) : nullptr;
     if (!found) continue;
@@ -61,7 +64,11 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
     status.echo_sent = device.prober->tracker().sent_total();
     status.echo_answered = device.prober->tracker().answered_total();
   }
-  status.proof = judge(live, echo, now);
+  status.findings = tunnel_findings(live, echo, now);
+  status.findings.peer = device.desired.peers.front().name;
+  status.findings.device = status.findings.device && status.present;
+  status.findings.device_error = device.error;
+  status.proof = judge(status.findings);
   return status;
 }
 
@@ -78,7 +85,7 @@ void TunnelManager::publish() {
     std::string fact = status.device.str() + (status.present ? " present " : " absent ") +
                        std::to_string(status.mtu) +
                        (status.proof.usable ? " usable " : " unusable ");
-    fact += to_string(status.echo);
+    fact += carries(status.echo) ? "up" : to_string(status.echo);
     for (const PeerStatus& peer : status.peers)
       fact += " " + peer.name + "/" + std::to_string(peer.mtu) +
               (peer.endpoint && !status.hub ? "=" + peer.endpoint->to_string() : "");

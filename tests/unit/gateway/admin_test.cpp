@@ -12,6 +12,7 @@ ipc::ExitView exit_view(std::string name, bool up, bool current) {
   ipc::ExitView out;
   out.name = std::move(name);
   out.state = up ? "up" : "down";
+  out.usable = up;
   out.current = current;
   out.reason = up ? "answers" : "no answer for 600 ms";
   return out;
@@ -38,6 +39,7 @@ TEST(Admin, LivenessDependsOnTheLoopsAlone) {
 TEST(Admin, ReadinessDoesNotDependOnExitsButNamesThem) {
   View view = healthy();
   view.gateway.exits = {exit_view("tethys", false, false)};
+  view.gateway.diagnosis = "No exit carries traffic: tethys is down (no answer for 600 ms).";
   const auto ready = handle("GET", "/readyz", view);
   EXPECT_EQ(ready.status, 200U);
   EXPECT_THAT(ready.body, HasSubstr("tethys is down (no answer for 600 ms)"));
@@ -71,20 +73,39 @@ TEST(Admin, MetricsCarryTheContractsNames) {
   view.proxy.connect_seconds.observe(0.003);
   view.gateway.routing.drift = {{"nft", "other", 3}};
   view.gateway.routing.last_drift_repair_seconds = 0.012;
+  view.gateway.exits[0].code = "ok";
+  view.gateway.diagnosis_code = "standby";
+  view.gateway.failover_seconds = 0.7;
+  view.gateway.targets.resize(2);
+  view.gateway.targets[0].exit = view.gateway.targets[1].exit = "tethys";
+  view.gateway.targets[0].target = "tls a:443";
+  view.gateway.targets[0].known = true;
+  view.gateway.targets[0].certificate_days = 9;
+  view.gateway.targets[1].target = "exit_ip";
+  view.gateway.targets[1].mismatches = 2;
   const std::string text = metrics_text(view);
-  for (const auto* line :
-       {"oceanid_proxy_requests_total{outcome=\"ok\",role=\"default\"} 7",
-        "oceanid_proxy_tunnels_open 0", "oceanid_proxy_bytes_total{direction=\"up\"} 10",
-        "oceanid_proxy_guard_denied_total{range=\"link-local\"} 2",
-        "oceanid_forward_connections_open{forward=\"warehouse\"} 3",
-        "oceanid_exit_state{exit=\"tethys\",state=\"up\"} 1",
-        "oceanid_exit_current{exit=\"meliae\"} 0", "oceanid_proxy_connect_seconds_count 1",
-        "oceanid_proxy_connect_seconds_bucket{le=\"0.005\"} 1",
-        "oceanid_proxy_connect_seconds_bucket{le=\"0.0025\"} 0",
-        "oceanid_routing_leaks_blocked_total 0", "oceanid_routing_flows_reset_total 0",
-        "oceanid_worker_restarts_total 0",
-        "oceanid_routing_drift_total{kind=\"nft\",culprit=\"other\"} 3",
-        "oceanid_routing_drift_repair_seconds 0.012"})
+  for (const auto* line : {"oceanid_proxy_requests_total{outcome=\"ok\",role=\"default\"} 7",
+                           "oceanid_proxy_tunnels_open 0",
+                           "oceanid_proxy_bytes_total{direction=\"up\"} 10",
+                           "oceanid_proxy_guard_denied_total{range=\"link-local\"} 2",
+                           "oceanid_forward_connections_open{forward=\"warehouse\"} 3",
+                           "oceanid_exit_state{exit=\"tethys\",state=\"up\"} 1",
+                           "oceanid_exit_state{exit=\"tethys\",state=\"hold\"} 0",
+                           "oceanid_exit_diagnosis{exit=\"tethys\",code=\"ok\"} 1",
+                           "oceanid_diagnosis{code=\"standby\"} 1",
+                           "oceanid_failover_seconds 0.7",
+                           "oceanid_probe_success{exit=\"tethys\",target=\"tls a:443\"} 1",
+                           "oceanid_probe_certificate_days{exit=\"tethys\",target=\"tls a:443\"} 9",
+                           "oceanid_exit_address_mismatch_total{exit=\"tethys\"} 2",
+                           "oceanid_exit_current{exit=\"meliae\"} 0",
+                           "oceanid_proxy_connect_seconds_count 1",
+                           "oceanid_proxy_connect_seconds_bucket{le=\"0.005\"} 1",
+                           "oceanid_proxy_connect_seconds_bucket{le=\"0.0025\"} 0",
+                           "oceanid_routing_leaks_blocked_total 0",
+                           "oceanid_routing_flows_reset_total 0",
+                           "oceanid_worker_restarts_total 0",
+                           "oceanid_routing_drift_total{kind=\"nft\",culprit=\"other\"} 3",
+                           "oceanid_routing_drift_repair_seconds 0.012"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 
@@ -103,20 +124,6 @@ TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
         "oceanid_routing_source_flows_total{source=\"10.42.1.0/24\"} 5",
         "oceanid_routing_source_flows_open 4"})
     EXPECT_THAT(text, HasSubstr(line));
-}
-
-TEST(Diagnose, SaysInOneSentenceWhatCarriesTrafficOrWhatBroke) {
-  ipc::GatewaySnapshot gateway;
-  EXPECT_EQ(diagnose(gateway),
-            "No exits configured: connections leave by this node's own address.");
-  gateway.exits = {exit_view("tethys", true, true), exit_view("meliae", true, false)};
-  EXPECT_EQ(diagnose(gateway), "Traffic leaves by tethys.");
-  gateway.exits = {exit_view("tethys", false, false), exit_view("meliae", true, true)};
-  EXPECT_EQ(diagnose(gateway), "Traffic leaves by meliae; tethys is down (no answer for 600 ms).");
-  gateway.exits = {exit_view("tethys", false, false), exit_view("meliae", false, false)};
-  EXPECT_THAT(diagnose(gateway), HasSubstr("No exit carries traffic, nothing leaves"));
-  gateway.routing.error = "nft is missing";
-  EXPECT_EQ(diagnose(gateway), "Routing is not in force: nft is missing");
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ const std::vector<ExitCase>& exit_cases() {
        [](auto& e) { e.state = HealthState::admin_down; }},
       {"device_missing", "wireguard-go: no such program",
        [](auto& e) {
+         e.device = false;
          e.device_error = "wireguard-go: no such program";
          e.state = HealthState::down;
        }},

@@ -101,6 +101,15 @@ TEST_F(Exit, ThreeFallsInAMinuteSuppressItForAWhile) {
   EXPECT_EQ(after(10ms), up);
 }
 
+TEST_F(Exit, WithoutDampingTheHoldIsAll) {
+  exit_.set_hold(10s, false);
+  prove();
+  for (int i = 0; i < 5; ++i)
+    fall_and_return();
+  EXPECT_EQ(exit_.next_change(), now_ + 10s);
+  EXPECT_EQ(after(10s), up);
+}
+
 TEST_F(Exit, SuppressionEndsFourMinutesAfterTheLastFall) {
   prove();
   for (int i = 0; i < 60; ++i)

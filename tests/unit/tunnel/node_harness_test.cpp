@@ -62,8 +62,9 @@ std::string describe(const TunnelManager& manager) {
   std::ostringstream out;
   for (const TunnelStatus& tunnel : manager.status()) {
     const PeerStatus& peer = tunnel.peers.front();
-    out << tunnel.device.str() << ' ' << tunnel.present << ' ' << to_string(tunnel.echo) << ' '
-        << tunnel.proof.usable << ' ' << tunnel.echo_sent << ' ' << tunnel.echo_answered << ' '
+    out << tunnel.device.str() << ' ' << tunnel.present << ' '
+        << (carries(tunnel.echo) ? "up" : to_string(tunnel.echo)) << ' ' << tunnel.proof.usable
+        << ' ' << tunnel.echo_sent << ' ' << tunnel.echo_answered << ' '
         << (peer.handshake_age ? peer.handshake_age->count() : -1) << ' ' << peer.rx_bytes << ' '
         << tunnel.mtu << ' ' << tunnel.proof.reason << tunnel.error << '\n';
   }

@@ -1,0 +1,188 @@
+#include "tunnel/core/deep_book.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace oceanid::tunnel {
+namespace {
+
+constexpr std::chrono::seconds first_answer{1};  // until then an exit waits for its canaries
+constexpr std::uint32_t failures_allowed = 2;
+constexpr std::size_t longest_error = 200;
+constexpr double longest_probe = 3600;
+constexpr int most_days = 100'000;
+
+// Another process's words, on their way to a terminal and a web page.
+std::string printable(std::string text) {
+  if (text.size() > longest_error) text.resize(longest_error);
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
+}  // namespace
+
+std::string_view to_string(HealthTarget::Kind kind) {
+  switch (kind) {
+    case HealthTarget::Kind::tls:
+      return "tls";
+    case HealthTarget::Kind::dns:
+      return "dns";
+    case HealthTarget::Kind::postgres:
+      return "postgres";
+    case HealthTarget::Kind::http:
+      return "http";
+    case HealthTarget::Kind::tcp:
+      return "tcp";
+    case HealthTarget::Kind::ready:
+      return "ready";
+  }
+  return "tcp";
+}
+
+std::string name_of(const HealthTarget& target) {
+  return std::string(to_string(target.kind)) + " " + target.target;
+}
+
+bool is_canary(const HealthTarget& target) {
+  return target.kind != HealthTarget::Kind::postgres && target.kind != HealthTarget::Kind::ready;
+}
+
+bool is_neighbour(const HealthTarget& target) {
+  return target.kind == HealthTarget::Kind::ready;
+}
+
+void DeepBook::configure(const std::vector<Exit>& exits, const HealthSettings& health,
+                         TimePoint now) {
+  targets_ = health.targets;
+  asks_address_ = health.exit_ip.url.has_value();
+  expected_.clear();
+  since_ = now;
+  Records fresh;
+  const auto keep = [&](const std::string& exit, const std::string& target) {
+    const auto found = records_.find({exit, target});
+    fresh.emplace(std::pair(exit, target), found == records_.end() ? Record() : found->second);
+  };
+  const std::vector<Exit> none{Exit()};
+  for (const Exit& exit : exits.empty() ? none : exits) {
+    for (const HealthTarget& target : targets_)
+      keep(is_neighbour(target) ? std::string() : exit.name, name_of(target));
+    if (!asks_address_) continue;
+    keep(exit.name, std::string(address_probe));
+    expected_.emplace(exit.name, exit.addresses.empty() ? health.exit_ip.expect : exit.addresses);
+  }
+  records_ = std::move(fresh);
+}
+
+bool DeepBook::take(DeepResult result) {
+  const auto found = records_.find({result.exit, result.target});
+  if (found == records_.end() || !std::isfinite(result.seconds) || result.seconds < 0 ||
+      result.seconds > longest_probe)
+    return false;
+  Record& record = found->second;
+  record.known = true;
+  record.good = result.good;
+  record.failures_in_row = result.good ? 0 : record.failures_in_row + 1;
+  ++(result.good ? record.good_total : record.failed_total);
+  record.error = result.good ? std::string() : printable(std::move(result.error));
+  record.seconds = result.seconds;
+  if (result.certificate_days)
+    record.certificate_days = std::clamp(*result.certificate_days, -most_days, most_days);
+  if (result.good && result.seen) {
+    record.seen = result.seen;
+    const auto expected = expected_.find(result.exit);
+    if (result.target == address_probe && expected != expected_.end() &&
+        !expected->second.empty() &&
+        std::ranges::find(expected->second, *result.seen) == expected->second.end())
+      ++record.mismatches;
+  }
+  judge(result.exit);
+  return true;
+}
+
+void DeepBook::judge(const std::string& exit) {
+  std::size_t asked = 0;
+  std::size_t failed = 0;
+  for (const HealthTarget& target : targets_) {
+    if (!is_canary(target)) continue;
+    const auto found = records_.find({exit, name_of(target)});
+    if (found == records_.end()) continue;
+    ++asked;
+    failed += found->second.good ? 0 : 1;
+  }
+  const bool all = asked >= 2 && failed == asked;
+  for (const HealthTarget& target : targets_) {
+    const auto found = records_.find({exit, name_of(target)});
+    if (found == records_.end()) continue;
+    Record& record = found->second;
+    record.failing = record.failures_in_row >= failures_allowed || (all && is_canary(target)) ||
+                     (record.failing && !record.good);
+  }
+}
+
+void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
+  bool known = true;
+  for (const HealthTarget& target : targets_) {
+    const auto found = records_.find({exit.name, name_of(target)});
+    if (!is_canary(target) || found == records_.end()) continue;
+    ++exit.canaries_asked;
+    known = known && found->second.known;
+    if (!found->second.failing)
+      ++exit.canaries_good;
+    else
+      exit.canary_error = name_of(target) + ": " + found->second.error;
+  }
+  if (exit.canaries_asked > 0) {
+    if (exit.canaries_good * 2 < exit.canaries_asked)
+      exit.canaries = Verdict::bad;
+    else if (exit.canaries_good < exit.canaries_asked)
+      exit.canaries = Verdict::partial;
+    else if (known)
+      exit.canaries = Verdict::good;
+    else
+      exit.canaries = now - since_ < first_answer ? Verdict::pending : Verdict::none;
+  }
+  const auto expected = expected_.find(exit.name);
+  const auto found = records_.find({exit.name, std::string(address_probe)});
+  if (found == records_.end() || expected == expected_.end() || expected->second.empty()) return;
+  const auto& wanted = expected->second;
+  exit.address_error = found->second.error;
+  if (!found->second.seen) {
+    exit.exit_address = Verdict::pending;
+    return;
+  }
+  const bool right = std::ranges::find(wanted, *found->second.seen) != wanted.end();
+  exit.exit_address = right ? Verdict::good : Verdict::bad;
+  exit.seen_address = found->second.seen->to_string();
+  for (const IpAddress& address : wanted)
+    if (exit.expected_address.empty() || address.family() == found->second.seen->family())
+      exit.expected_address = address.to_string();
+}
+
+std::vector<TargetFinding> DeepBook::services(const std::string& exit) const {
+  std::vector<TargetFinding> out;
+  for (const HealthTarget& target : targets_) {
+    const auto found =
+        records_.find({is_neighbour(target) ? std::string() : exit, name_of(target)});
+    if (found == records_.end()) continue;
+    const Record& record = found->second;
+    TargetFinding& finding = out.emplace_back();
+    finding.target = name_of(target);
+    // Canaries that fail are the exit's business, when there is one.
+    if (record.failing && (exit.empty() || !is_canary(target))) finding.error = record.error;
+    finding.certificate_days = record.certificate_days;
+  }
+  return out;
+}
+
+void blame_targets(std::vector<ExitEvidence>& exits) {
+  const bool any_good = std::ranges::any_of(exits, [](const ExitEvidence& e) {
+    return e.enabled && e.link && carries(e.path) && e.exit_address != Verdict::bad &&
+           e.canaries != Verdict::bad && e.canaries != Verdict::pending;
+  });
+  if (any_good) return;
+  for (ExitEvidence& exit : exits)
+    if (exit.canaries == Verdict::bad) exit.canaries = Verdict::partial;
+}
+
+}  // namespace oceanid::tunnel
