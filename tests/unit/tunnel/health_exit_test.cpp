@@ -251,6 +251,7 @@ TEST_F(Board, TwoOfThreeAreTwoThirds) {
   after(0s, {alive, alive, alive, alive});
   after(1s, {dead, dead, alive, alive});
   EXPECT_FALSE(board_.underlay_down());
+  EXPECT_NEAR(board_.exits()[0].penalty(now_), 1000, 1) << "two of four are not";
   after(100ms, {dead, dead, dead, alive});
   EXPECT_EQ(state(3), up);
   EXPECT_FALSE(board_.underlay_down()) << "one is usable: whatever it is, the line is there";
