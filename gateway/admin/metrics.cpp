@@ -202,6 +202,31 @@ void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
       out.value(tunnel.present ? 1 : 0, {{"peer", tunnel.peer}, {"transport", "udp"}});
 }
 
+void key_families(Families& out, const ipc::GatewaySnapshot& gateway) {
+  out.gauge("oceanid_tunnel_peer_next_key",
+            "1 when a peer's next_public_key is in force; only while both keys are named");
+  for (const auto& tunnel : gateway.tunnels)
+    if (!tunnel.key_in_force.empty())
+      out.value(tunnel.key_in_force == "next_public_key" ? 1 : 0,
+                {{"peer", tunnel.peer}, {"device", tunnel.device}});
+  if (!gateway.key) return;
+  const auto& key = *gateway.key;
+  out.gauge("oceanid_tunnel_key_age_seconds", "Since this node's WireGuard key was made");
+  if (key.age_seconds) out.value(*key.age_seconds);
+  out.gauge("oceanid_tunnel_key_lifetime_seconds", "The age from which on it is warned about");
+  out.value(key.lifetime_seconds);
+  out.gauge("oceanid_tunnel_key_rotation", "1 for the phase of the change to the next key");
+  for (const auto* phase : {"none", "waiting", "announced", "turned"})
+    out.value(key.rotation == phase ? 1 : 0, {{"phase", phase}});
+  out.gauge("oceanid_tunnel_key_rotation_peer", "1 for what the peer says of the next key");
+  for (const auto& peer : key.peers)
+    for (const auto* state : {"silent", "unknown", "ready", "turned"})
+      out.value(peer.state == state ? 1 : 0, {{"peer", peer.peer}, {"state", state}});
+  out.counter("oceanid_tunnel_key_messages_refused_total",
+              "Messages of peers about keys that did not fit the configuration");
+  out.value(number(key.messages_refused));
+}
+
 void conntrack(Families& out, const ipc::ConntrackView& table) {
   out.gauge("oceanid_conntrack_entries", "Connections in the kernel's table");
   out.value(number(table.entries));
@@ -240,6 +265,7 @@ std::string metrics_text(const View& view) {
   proxy_families(out, view.proxy);
   exit_families(out, view.gateway);
   tunnel_families(out, view.gateway);
+  key_families(out, view.gateway);
   const auto& routing = view.gateway.routing;
   out.counter("oceanid_routing_leaks_blocked_total", "Packets that the kill switch stopped");
   out.value(number(routing.leaks_blocked));

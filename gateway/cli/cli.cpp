@@ -49,7 +49,7 @@ CLI::App* add(Built& built, const char* name, const char* help, Command command)
 }
 
 void add_keys(Built& built) {
-  auto* keys = built.app.add_subcommand("keys", "WireGuard keys: new, public");
+  auto* keys = built.app.add_subcommand("keys", "WireGuard keys: new, public, rotate");
   keys->require_subcommand(1);
   auto* fresh = keys->add_subcommand("new", "print a new private key");
   fresh->callback([&built] { built.exit_code = keys_new(built.options); });
@@ -58,8 +58,13 @@ void add_keys(Built& built) {
   add_file_option(*shown, built.options);
   shown->add_flag("--stdin", built.options.from_stdin, "of the private key on standard input");
   shown->callback([&built] { built.exit_code = keys_public(built.options); });
-  auto* rotate = keys->add_subcommand("rotate", "not available in this version");
-  rotate->callback([&built] { built.exit_code = not_available("keys rotate"); });
+  auto* rotate = keys->add_subcommand(
+      "rotate", "prepare this node's next key, or say how far the change to it is");
+  add_file_option(*rotate, built.options);
+  add_socket_option(*rotate, built.options);
+  rotate->add_flag("--abandon", built.options.abandon, "remove the prepared key");
+  rotate->add_flag("--force", built.options.force, "change now, though a peer does not know it");
+  rotate->callback([&built] { built.exit_code = keys_rotate(built.options); });
 }
 
 void add_connections(Built& built) {

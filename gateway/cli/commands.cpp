@@ -230,6 +230,24 @@ int keys_public(const Options& options) {
   return exit_ok;
 }
 
+int keys_rotate(const Options& options) {
+  if (const auto path = control_socket_path(options)) {
+    const auto answer = process::ask_gateway(
+        *path, "rotate", 10s, {{"abandon", options.abandon}, {"force", options.force}});
+    if (answer) {
+      fmt::print("{}\n", answer->is_string() ? answer->get_string().c_str() : "done");
+      return exit_ok;
+    }
+    if (answer.error().code != Errc::not_found) return complain(answer.error());
+  }
+  const auto config = load_or_complain(options);
+  if (!config) return exit_usage;
+  const auto text = process::rotate_offline(*config, options.abandon, options.force);
+  if (!text) return complain(text.error());
+  fmt::print("{}\n", *text);
+  return exit_ok;
+}
+
 int not_available(const std::string& command) {
   fmt::print(stderr, "oceanid: \"{}\" is not available in this version\n", command);
   return exit_usage;

@@ -39,6 +39,8 @@ struct Options {
   bool from_stdin = false;
   bool no_wait = false;
   bool cut = false;
+  bool abandon = false;
+  bool force = false;
   bool system = false;
   ConnectionOptions connections;
   proxy::ExplainQuery explain;
@@ -68,6 +70,7 @@ int take_down(const Options& options);
 int print_env(const Options& options);
 int keys_new(const Options& options);
 int keys_public(const Options& options);
+int keys_rotate(const Options& options);
 int not_available(const std::string& command);
 
 // Reads and validates the configuration that `options` names; prints every problem. None: exit

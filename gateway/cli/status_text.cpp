@@ -43,6 +43,23 @@ std::string path(const ipc::TunnelView& tunnel) {
   return fmt::format("{}{}", *tunnel.path->bytes, tunnel.path->below_floor ? "!" : "");
 }
 
+void print_key(std::string& out, const ipc::KeyView& key) {
+  auto print = std::back_inserter(out);
+  constexpr double day = 86400;
+  fmt::format_to(print, "\nkey {}", key.public_key);
+  if (key.age_seconds) fmt::format_to(print, ", {:.0f} days old", *key.age_seconds / day);
+  if (key.too_old)
+    fmt::format_to(print,
+                   ", older than the {:.0f} days of tunnel.key_lifetime: oceanid keys rotate",
+                   key.lifetime_seconds / day);
+  out += "\n";
+  if (key.next_public_key) fmt::format_to(print, "next key {}\n", *key.next_public_key);
+  if (key.rotation == "turned") out += "the former key is kept for three minutes\n";
+  for (const auto& peer : key.peers)
+    fmt::format_to(print, "  {:<12} {}\n", peer.peer, peer.state);
+  if (!key.held.empty()) fmt::format_to(print, "{}\n", key.held);
+}
+
 }  // namespace
 
 std::string human_bytes(std::uint64_t bytes) {
@@ -145,6 +162,11 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
     for (const auto& version : versions)
       fmt::format_to(print, "  wireguard-go {}\n", version);
   }
+  for (const auto& tunnel : snapshot.tunnels)
+    if (!tunnel.key_in_force.empty())
+      fmt::format_to(print, "  {} on {}: its {} is in force\n", tunnel.peer, tunnel.device,
+                     tunnel.key_in_force);
+  if (snapshot.key) print_key(out, *snapshot.key);
   if (!snapshot.events.empty()) {
     fmt::format_to(print, "\nlast events\n");
     for (const auto& event : snapshot.events)

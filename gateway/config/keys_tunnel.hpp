@@ -61,7 +61,7 @@ void describe(Visitor& v, tunnel::PeerSettings& s) {
   v.field({"name", "unique; its interface is oc-NAME", true}, s.name, NameType{9});
   v.field({"public_key", "its WireGuard key: oceanid keys public, on the peer", true}, s.public_key,
           KeyType{});
-  v.field({.name = "next_public_key", .doc = "second phase of a rotation", .later = true},
+  v.field({"next_public_key", "the key that it turns to next: oceanid keys rotate, on the peer"},
           s.next_public_key, Nullable{KeyType{}});
   v.field({"preshared_key_file", "a WireGuard preshared key, the same on both sides"},
           s.preshared_key_file, Nullable{file_path});

@@ -81,11 +81,34 @@ struct TunnelView {
   std::optional<PathView> path;
   std::uint32_t full_size_missing = 0;  // in-tunnel echoes as large as the MTU, in a row
   std::optional<bool> hears_us;  // the peer's own word; none: it does not ask us for echoes
+  std::string key_in_force;  // "public_key" | "next_public_key" while both are named; else empty
 };
 BOOST_DESCRIBE_STRUCT(TunnelView, (),
                       (peer, device, backend, version, present, endpoint, handshake_age_seconds,
                        rx_bytes, tx_bytes, mtu, answers, rtt_seconds, path, full_size_missing,
-                       hears_us))
+                       hears_us, key_in_force))
+
+struct KeyPeerView {
+  std::string peer;
+  std::string state;  // "silent" | "unknown" | "ready" | "turned"
+};
+BOOST_DESCRIBE_STRUCT(KeyPeerView, (), (peer, state))
+
+// This node's own WireGuard key and how far its rotation is.
+struct KeyView {
+  std::string public_key;
+  std::optional<double> age_seconds;
+  double lifetime_seconds = 0;
+  bool too_old = false;
+  std::string rotation;  // "none" | "waiting" | "announced" | "turned"
+  std::optional<std::string> next_public_key;
+  std::string held;  // why the rotation does not go on; empty: it does
+  std::vector<KeyPeerView> peers;
+  std::uint64_t messages_refused = 0;
+};
+BOOST_DESCRIBE_STRUCT(KeyView, (),
+                      (public_key, age_seconds, lifetime_seconds, too_old, rotation,
+                       next_public_key, held, peers, messages_refused))
 
 struct DriftView {
   std::string kind;     // "rule" | "route" | "nft" | "link" | "address" | "sysctl"
@@ -211,6 +234,7 @@ struct GatewaySnapshot {
   std::string diagnosis_code;  // stable
   std::vector<ExitView> exits;
   std::vector<TunnelView> tunnels;
+  std::optional<KeyView> key;
   RoutingView routing;
   std::optional<ConntrackView> conntrack;  // where pods are routed or clients served
   std::optional<ServingView> serving;      // where clients are served
@@ -223,7 +247,7 @@ struct GatewaySnapshot {
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
                        configuration_error, confirm_within_seconds, rollbacks, worker_ready,
-                       worker_restarts, diagnosis, diagnosis_code, exits, tunnels, routing,
+                       worker_restarts, diagnosis, diagnosis_code, exits, tunnels, key, routing,
                        conntrack, serving, failovers, failover_seconds, targets, events, proxy))
 
 }  // namespace oceanid::ipc

@@ -231,6 +231,12 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
     if (!kept) co_return std::unexpected(std::move(kept.error()));
     co_return boost::json::value(*kept);
   }
+  if (name == "rotate") {
+    auto text = co_await network_.rotate_key(
+        {.abandon = flag(arguments, "abandon"), .force = flag(arguments, "force")});
+    if (!text) co_return std::unexpected(std::move(text.error()));
+    co_return boost::json::value(*text);
+  }
   if (name == "drain") {
     tasks_.spawn("shutdown", shut_down("asked to drain"));
     co_return "draining: no new connections; this process ends when the last one has";
@@ -242,7 +248,8 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
   }
   co_return fail(
       Errc::invalid_argument,
-      fmt::format("unknown command \"{}\"; there are status, plan, reload, confirm, drain, down",
+      fmt::format("unknown command \"{}\"; there are status, plan, reload, confirm, rotate, drain, "
+                  "down",
                   name));
 }
 

@@ -73,6 +73,9 @@ class Network {
   std::vector<std::string> contradictions(
       const Config& config, const std::optional<routing::ControlConnection>& operator_session);
 
+  // `oceanid keys rotate` (network_keys.cpp).
+  awaitable<Result<std::string>> rotate_key(tunnel::TunnelManager::RotateRequest request);
+
   // What the change to `config` would do to the kernel, as text; changes nothing.
   awaitable<Result<std::string>> plan(Config config);
 
@@ -99,6 +102,7 @@ class Network {
   void on_host_change();
   void note_drift(const std::vector<routing::Drift>& drift);
   void describe_drift();
+  void describe_key(ipc::GatewaySnapshot& out) const;
   std::chrono::steady_clock::time_point next_look() const;
   bool repair_is_due() const;
   void keep_guard();

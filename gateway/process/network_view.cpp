@@ -60,6 +60,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
   out.routing = routing_view_;
   watch_connections(out);
   if (exit_service_) exit_service_->describe(out);
+  describe_key(out);
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);
   describe_health(out);
@@ -74,6 +75,8 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       view.present = status.present;
       view.endpoint = peer.endpoint ? peer.endpoint->to_string() : std::string("-");
       if (peer.handshake_age) view.handshake_age_seconds = seconds(*peer.handshake_age);
+      if (peer.next_key_in_force)
+        view.key_in_force = *peer.next_key_in_force ? "next_public_key" : "public_key";
       view.rx_bytes = peer.rx_bytes;
       view.tx_bytes = peer.tx_bytes;
       view.mtu = peer.mtu;

@@ -8,7 +8,6 @@
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
 #include "tunnel/edge/backend.hpp"
-#include "tunnel/edge/key_store.hpp"
 
 #include <exception>
 #include <optional>
@@ -140,19 +139,6 @@ Result<std::string> take_down_offline(const Config& config) {
   for (const auto& kept : report->kept)
     text += "\n" + kept;
   return text;
-}
-
-Result<std::string> own_public_key(const Config& config) {
-  const std::string path = config.tunnel && config.tunnel->private_key_file
-                               ? *config.tunnel->private_key_file
-                               : config.state_dir + "/private.key";
-  if (auto made = ensure_folder(config.state_dir, 0700); !made)
-    return std::unexpected(std::move(made.error()));
-  auto key = tunnel::load_or_create_private_key(path);
-  if (!key) return std::unexpected(std::move(key.error()));
-  auto shown = tunnel::public_key_of(*key);
-  if (!shown) return std::unexpected(std::move(shown.error()));
-  return shown->to_base64();
 }
 
 }  // namespace oceanid::process

@@ -35,6 +35,11 @@ Result<void> keep_capabilities(const std::vector<cap_value_t>& kept);
 Result<void> become(const Account& account);
 Result<void> forbid_new_privileges();
 
+// No core file of this process and of those it starts: their memory holds keys. The first is of
+// this process alone (prctl(2)); children that execute another program inherit the limit, which a
+// collector in core_pattern is told and the kernel does not enforce for it (core(5)).
+void forbid_core_files();
+
 // The worker's own proof: no capability in any set, no_new_privs, and another account than root
 // when netd was root.
 Result<void> verify_unprivileged(bool started_as_root);

@@ -1,3 +1,4 @@
+#include "gateway/base/runtime/log.hpp"
 #include "gateway/process/privilege.hpp"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace oceanid::process {
@@ -99,6 +101,12 @@ Result<void> keep_capabilities(const std::vector<cap_value_t>& kept) {
 Result<void> forbid_new_privileges() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno("set no_new_privs");
   return {};
+}
+
+void forbid_core_files() {
+  constexpr rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0)
+    log::warn("gateway", "a core file of this process would hold its keys");
 }
 
 Result<void> become(const Account& account) {

@@ -133,6 +133,7 @@ int run_gateway(const std::string& config_file) {
     return 1;
   }
   raise_descriptor_limit();
+  if (config.tunnel) forbid_core_files();
   const std::string program = own_program();
 
   // In this order: the launcher, which must not hold a socket; the sockets of a former life and new

@@ -1,6 +1,7 @@
 #include "tunnel/core/diff.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace oceanid::tunnel {
 namespace {
@@ -13,6 +14,13 @@ PeerChange added(const DesiredPeer& peer) {
   change.preshared_key = peer.preshared_key;
   change.endpoint = peer.endpoint;
   if (peer.keepalive.count() > 0) change.keepalive = peer.keepalive;
+  return change;
+}
+
+PeerChange removed(const PublicKey& key) {
+  PeerChange change;
+  change.public_key = key;
+  change.remove = true;
   return change;
 }
 
@@ -50,6 +58,18 @@ std::optional<PeerChange> changed(const DesiredPeer& peer, const PeerSnapshot& a
   return change;
 }
 
+// A key that waited is to be used: its peer is made anew. It has just answered a handshake, and
+// WireGuard starts none of its own within 5 s of that (REKEY_TIMEOUT), which a new peer does.
+bool comes_out_of_waiting(const DesiredPeer& peer, const PeerSnapshot& actual,
+                          const PresharedKey& actual_preshared) {
+  return actual.allowed_ips.empty() && !peer.allowed_ips.empty() &&
+         !(peer.preshared_key.value_or(PresharedKey()) == actual_preshared);
+}
+
+bool holds(const std::vector<DesiredPeer>& peers, const PublicKey& key) {
+  return std::ranges::find(peers, key, &DesiredPeer::public_key) != peers.end();
+}
+
 }  // namespace
 
 DeviceChange diff(const DesiredDevice& desired, const PrivateKey& private_key,
@@ -62,27 +82,28 @@ DeviceChange diff(const DesiredDevice& desired, const PrivateKey& private_key,
   if (desired.fwmark.value != actual.snapshot.fwmark) change.fwmark = desired.fwmark.value;
 
   for (const PeerSnapshot& peer : actual.snapshot.peers) {
-    if (std::ranges::find(desired.peers, peer.public_key, &DesiredPeer::public_key) !=
-        desired.peers.end())
-      continue;
-    PeerChange removal;
-    removal.public_key = peer.public_key;
-    removal.remove = true;
-    change.peers.push_back(std::move(removal));
+    if (holds(desired.peers, peer.public_key) || holds(desired.waiting, peer.public_key)) continue;
+    change.peers.push_back(removed(peer.public_key));
   }
-  for (const DesiredPeer& peer : desired.peers) {
+  const auto compare = [&](const DesiredPeer& peer) {
     const auto& present = actual.snapshot.peers;
     const auto at = std::ranges::find(present, peer.public_key, &PeerSnapshot::public_key);
     if (at == present.end()) {
       change.peers.push_back(added(peer));
-      continue;
+      return;
     }
     const auto index = static_cast<std::size_t>(at - present.begin());
     const PresharedKey preshared =
         index < actual.preshared_keys.size() ? actual.preshared_keys[index] : PresharedKey();
-    if (auto update = changed(peer, *at, preshared, intent))
+    if (comes_out_of_waiting(peer, *at, preshared))
+      std::ranges::move(forced_handshake(peer, at->endpoint).peers,
+                        std::back_inserter(change.peers));
+    else if (auto update = changed(peer, *at, preshared, intent))
       change.peers.push_back(std::move(*update));
-  }
+  };
+  // Those that wait come last: an address that changes hands is never without an owner.
+  std::ranges::for_each(desired.peers, compare);
+  std::ranges::for_each(desired.waiting, compare);
   return change;
 }
 
@@ -96,10 +117,7 @@ EndpointIntent intent_of(const DesiredDevice& desired) {
 DeviceChange forced_handshake(const DesiredPeer& peer,
                               const std::optional<SocketAddress>& live_endpoint) {
   DeviceChange change;
-  PeerChange removal;
-  removal.public_key = peer.public_key;
-  removal.remove = true;
-  change.peers.push_back(std::move(removal));
+  change.peers.push_back(removed(peer.public_key));
   PeerChange again = added(peer);
   if (live_endpoint) again.endpoint = live_endpoint;
   change.peers.push_back(std::move(again));

@@ -35,7 +35,7 @@ struct DeviceChange {
   std::optional<PrivateKey> private_key;
   std::optional<std::uint16_t> listen_port;
   std::optional<std::uint32_t> fwmark;
-  std::vector<PeerChange> peers;  // removals first
+  std::vector<PeerChange> peers;  // removals first; one that is made anew right before it
   bool empty() const { return !private_key && !listen_port && !fwmark && peers.empty(); }
   bool operator==(const DeviceChange&) const = default;
 };

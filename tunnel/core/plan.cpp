@@ -31,17 +31,31 @@ std::vector<Prefix> allowed_ips(const PeerSettings& peer, bool everything,
   return result;
 }
 
-Result<DesiredPeer> base_peer(const PeerSettings& peer, const PresharedKeys& preshared_keys) {
+// Adds the peer, and the key of it that waits, to `device`; addresses are the caller's.
+Result<DesiredPeer*> add_peer(DesiredDevice& device, const PeerSettings& peer,
+                              const PresharedKeys& preshared_keys, const PlanOptions& options) {
   const auto key = PublicKey::from_base64(peer.public_key);
   if (!key)
     return fail(Errc::invalid_argument,
                 "peer " + peer.name + ": public_key is not a WireGuard key");
-  DesiredPeer desired;
+  const auto next =
+      peer.next_public_key ? PublicKey::from_base64(*peer.next_public_key) : std::nullopt;
+  if (peer.next_public_key && !next)
+    return fail(Errc::invalid_argument,
+                "peer " + peer.name + ": next_public_key is not a WireGuard key");
+  const bool turned = next && options.turned.contains({device.name, peer.name});
+  if (next && options.latch)
+    device.waiting.push_back({.name = peer.name,
+                              .public_key = turned ? *key : *next,
+                              .preshared_key = options.latch,
+                              .endpoint = {},
+                              .allowed_ips = {}});
+  DesiredPeer& desired = device.peers.emplace_back();
   desired.name = peer.name;
-  desired.public_key = *key;
+  desired.public_key = turned ? *next : *key;
   if (const auto at = preshared_keys.find(peer.name); at != preshared_keys.end())
     desired.preshared_key = at->second;
-  return desired;
+  return &desired;
 }
 
 Result<DesiredDevice> plan_hub(const TunnelSettings& settings, const PresharedKeys& preshared_keys,
@@ -56,11 +70,10 @@ Result<DesiredDevice> plan_hub(const TunnelSettings& settings, const PresharedKe
   hub.mtu = settings.mtu.value_or(inner_mtu(options.path_mtu, Family::v4));
   std::set<Prefix> taken;
   for (const PeerSettings& peer : settings.peers) {
-    auto desired = base_peer(peer, preshared_keys);
+    auto desired = add_peer(hub, peer, preshared_keys, options);
     if (!desired) return std::unexpected(std::move(desired.error()));
     // No keepalive: who dials keeps the way open, and we cannot reach a NAT that has forgotten.
-    desired->allowed_ips = allowed_ips(peer, /*everything=*/false, taken);
-    hub.peers.push_back(std::move(*desired));
+    (*desired)->allowed_ips = allowed_ips(peer, /*everything=*/false, taken);
   }
   return hub;
 }
@@ -77,13 +90,13 @@ Result<DesiredDevice> plan_dialled(const TunnelSettings& settings, const PeerSet
   device.fwmark = options.fwmark;
   const Family outer = endpoint ? endpoint->address.family() : Family::v4;
   device.mtu = settings.mtu.value_or(inner_mtu(options.path_mtu, outer));
-  auto desired = base_peer(peer, preshared_keys);
-  if (!desired) return std::unexpected(std::move(desired.error()));
+  auto added = add_peer(device, peer, preshared_keys, options);
+  if (!added) return std::unexpected(std::move(added.error()));
+  DesiredPeer& desired = **added;
   std::set<Prefix> taken;
-  desired->endpoint = endpoint;
-  desired->allowed_ips = allowed_ips(peer, everything, taken);
-  desired->keepalive = std::chrono::duration_cast<std::chrono::seconds>(peer.keepalive);
-  device.peers.push_back(std::move(*desired));
+  desired.endpoint = endpoint;
+  desired.allowed_ips = allowed_ips(peer, everything, taken);
+  desired.keepalive = std::chrono::duration_cast<std::chrono::seconds>(peer.keepalive);
   return device;
 }
 

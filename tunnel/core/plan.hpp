@@ -26,7 +26,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace oceanid::tunnel {
@@ -51,6 +53,11 @@ struct DesiredDevice {
   Mark fwmark{0, 0};              // of the encapsulated packets; 0: none
   unsigned mtu = 0;               // of the link; the routing side sets it
   std::vector<DesiredPeer> peers;
+  // The other keys of those among `peers` that have two (a rotation): known to the device, so that
+  // a handshake with one shows that the peer has turned to it, but without addresses, and with a
+  // preshared key that nobody has, so that no session comes of it before the addresses have moved
+  // (rotation.hpp).
+  std::vector<DesiredPeer> waiting;
   bool operator==(const DesiredDevice&) const = default;
 };
 
@@ -61,6 +68,10 @@ using PresharedKeys = std::map<std::string, PresharedKey>;
 struct PlanOptions {
   Mark fwmark{0, 0};
   unsigned path_mtu = default_path_mtu;  // where settings.mtu does not say a number
+  // Where a peer's next_public_key is the one in force, by device and peer.
+  std::set<std::pair<IfName, std::string>> turned;
+  // Of keys that wait: random, known to nobody. None: such keys are left out.
+  std::optional<PresharedKey> latch;
 };
 
 // The hub first, then dialled peers in configuration order. Settings are validated already; a peer

@@ -10,10 +10,13 @@
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/net_types.hpp"
+#include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "tunnel/core/echo_askers.hpp"
+#include "tunnel/core/rotation_message.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,6 +38,14 @@ class EchoResponder {
   std::uint64_t answered() const { return answered_; }
   // Whether that peer hears our answers; none: it does not ask.
   std::optional<bool> hears_us(const IpAddress& peer) const;
+
+  // Messages about keys share the port. `on_message` is told what a known peer says, and may answer
+  // in the same size.
+  using MessageHandler = std::function<std::optional<RotationMessage>(
+      const std::string& device, const IpAddress& from, const RotationMessage& message)>;
+  void set_on_message(MessageHandler on_message) { on_message_ = std::move(on_message); }
+  // From the probe port through `device`; false when there is no socket or no room.
+  bool send(const IfName& device, const SocketAddress& to, const RotationMessage& message);
   awaitable<void> stop();
 
  private:
@@ -46,9 +57,11 @@ class EchoResponder {
     auto operator<=>(const Place&) const = default;
   };
   Result<std::shared_ptr<Socket>> open(const Place& place);
-  awaitable<void> serve(std::shared_ptr<Socket> socket);
-  bool answer_one(int descriptor);
   awaitable<void> tell_silent();
+  awaitable<void> serve(std::shared_ptr<Socket> socket, std::string device);
+  bool answer_one(int descriptor, const std::string& device);
+  void hear(int descriptor, const std::string& device, const NativeAddress& from,
+            const RotationMessage& message);
 
   asio::any_io_executor executor_;
   std::map<Place, std::shared_ptr<Socket>> sockets_;  // shared with the coroutine that serves it
@@ -56,6 +69,7 @@ class EchoResponder {
   EchoAskers askers_;
   bool telling_ = false;
   std::uint64_t answered_ = 0;
+  MessageHandler on_message_;
   TaskGroup tasks_;
 };
 

@@ -63,7 +63,7 @@ Result<void> EchoResponder::configure(const std::vector<IfName>& devices,
       continue;
     }
     sockets_.emplace(place, *socket);
-    tasks_.spawn("echo responder", serve(std::move(*socket)));
+    tasks_.spawn("echo responder", serve(std::move(*socket), place.device));
   }
   if (!sockets_.empty() && !std::exchange(telling_, true))
     tasks_.spawn("echo notices", tell_silent());
@@ -105,18 +105,18 @@ Result<std::shared_ptr<EchoResponder::Socket>> EchoResponder::open(const Place& 
   return socket;
 }
 
-awaitable<void> EchoResponder::serve(std::shared_ptr<Socket> socket) {
+awaitable<void> EchoResponder::serve(std::shared_ptr<Socket> socket, std::string device) {
   while (true) {
     auto [ec] = co_await socket->async_wait(Socket::wait_read, as_result);
     if (ec) co_return;  // closed by configure()
-    for (int i = 0; i < batch && answer_one(socket->native_handle()); ++i) {
+    for (int i = 0; i < batch && answer_one(socket->native_handle(), device); ++i) {
     }
   }
 }
 
 // False when the queue is empty.
-bool EchoResponder::answer_one(int descriptor) {
-  std::array<std::uint8_t, probe_packet_size> bytes{};
+bool EchoResponder::answer_one(int descriptor, const std::string& device) {
+  std::array<std::uint8_t, std::max(probe_packet_size, rotation_message_size)> bytes{};
   NativeAddress from;
   // MSG_TRUNC: the size that arrived, whatever we keep of it; the rest is padding.
   const ssize_t size = ::recvfrom(descriptor, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_TRUNC,
@@ -124,8 +124,15 @@ bool EchoResponder::answer_one(int descriptor) {
   // Other errors are ICMP's news about an earlier answer; reading has taken them off.
   if (size < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EBADF;
   const auto arrived = static_cast<std::size_t>(size);
-  if (arrived > padding.size() + bytes.size()) return true;
-  const auto packet = decode_probe(std::span(bytes).first(std::min(arrived, bytes.size())));
+  if (arrived > padding.size() + probe_packet_size) return true;
+  const auto kept = std::span(bytes).first(std::min(arrived, bytes.size()));
+  if (arrived == rotation_message_size) {
+    if (const auto message = decode_rotation(kept)) {
+      hear(descriptor, device, from, *message);
+      return true;
+    }
+  }
+  const auto packet = decode_probe(kept.first(std::min(kept.size(), probe_packet_size)));
   if (!packet || packet->type != ProbeType::request) return true;
   const auto source = from_native(from);
   if (!source || !std::ranges::binary_search(peers_, source->address)) return true;
@@ -144,6 +151,31 @@ bool EchoResponder::answer_one(int descriptor) {
   // Lost when the device vanished meanwhile or its queue is full: the asker asks again.
   if (::sendmsg(descriptor, &message, MSG_DONTWAIT) == size) ++answered_;
   return true;
+}
+
+void EchoResponder::hear(int descriptor, const std::string& device, const NativeAddress& from,
+                         const RotationMessage& message) {
+  const auto source = from_native(from);
+  if (!on_message_ || !source || !std::ranges::binary_search(peers_, source->address)) return;
+  const auto answer = on_message_(device, source->address, message);
+  if (!answer) return;
+  const RotationBytes out = encode(*answer);
+  // Lost: it is asked again.
+  static_cast<void>(
+      ::sendto(descriptor, out.data(), out.size(), MSG_DONTWAIT, from.get(), from.length));
+}
+
+bool EchoResponder::send(const IfName& device, const SocketAddress& to,
+                         const RotationMessage& message) {
+  const auto at = std::ranges::find_if(sockets_, [&](const auto& entry) {
+    return entry.first.device == device.str() &&
+           entry.first.local.address.family() == to.address.family();
+  });
+  if (at == sockets_.end()) return false;
+  const RotationBytes out = encode(message);
+  const NativeAddress address = to_native(to);
+  return ::sendto(at->second->native_handle(), out.data(), out.size(), MSG_DONTWAIT, address.get(),
+                  address.length) == static_cast<ssize_t>(out.size());
 }
 
 awaitable<void> EchoResponder::stop() {

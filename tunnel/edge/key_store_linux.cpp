@@ -76,6 +76,15 @@ Result<PrivateKey> generate_private_key() {
   return key;
 }
 
+Result<PresharedKey> generate_preshared_key() {
+  KeyBytes bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return fail_errno("asking the kernel for random bytes");
+  const PresharedKey key(bytes);
+  wipe(bytes);
+  return key;
+}
+
 Result<PublicKey> public_key_of(const PrivateKey& key) {
   const std::unique_ptr<EVP_PKEY, FreeKey> pair(EVP_PKEY_new_raw_private_key(
       EVP_PKEY_X25519, nullptr, key.bytes().data(), key.bytes().size()));

@@ -8,7 +8,9 @@
 #include "gateway/base/exit.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "tunnel/core/exit_proof.hpp"
+#include "tunnel/core/key_turn.hpp"
 #include "tunnel/core/plan.hpp"
+#include "tunnel/core/rotation.hpp"
 #include "tunnel/core/settings.hpp"
 #include "tunnel/core/snapshot.hpp"
 #include "tunnel/edge/async_lock.hpp"
@@ -23,8 +25,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace oceanid::tunnel {
@@ -39,6 +43,21 @@ struct PeerStatus {
   unsigned mtu = 0;                // inside the tunnel, to this peer
   std::optional<PathStatus> path;  // none: not measured, or not heard of
   std::optional<bool> hears_us;  // its own word; none: it does not ask us
+  // Which of its two keys is in force here; none: it has one.
+  std::optional<bool> next_key_in_force;
+};
+
+// This node's own key, without any secret.
+struct KeyStatus {
+  PublicKey public_key;
+  std::optional<std::chrono::seconds> age;  // none: it cannot be told
+  std::chrono::hours lifetime{0};
+  bool too_old = false;
+  std::optional<PublicKey> next;  // prepared, or in force while the former one is kept
+  Rotation::Phase phase = Rotation::Phase::none;
+  std::string held;  // why the rotation does not go on; empty: it does
+  std::vector<Rotation::Peer> peers;
+  std::uint64_t refused = 0;  // messages about keys that did not fit
 };
 
 struct TunnelStatus {
@@ -63,7 +82,7 @@ struct TunnelStatus {
 class TunnelManager {
  public:
   struct Options {
-    std::string state_dir;  // private.key, endpoints, path-mtu
+    std::string state_dir;  // private.key, endpoints, path-mtu, peer-keys
     std::string run_dir;    // pids of wireguard-go
     std::string socket_dir = "/var/run/wireguard";
   };
@@ -95,6 +114,16 @@ class TunnelManager {
 
   std::vector<TunnelStatus> status() const;
   std::optional<PublicKey> public_key() const { return public_key_; }
+
+  std::optional<KeyStatus> key_status() const;  // none before the first apply()
+
+  // `oceanid keys rotate`: prepares the next key, or says how far it is; an answer for the
+  // operator.
+  struct RotateRequest {
+    bool abandon = false;
+    bool force = false;  // turn although a peer has not accepted the key
+  };
+  awaitable<Result<std::string>> rotate(RotateRequest request);
 
   // Something happened to links: look now instead of within a second.
   void poke();
@@ -129,6 +158,39 @@ class TunnelManager {
     PresharedKeys preshared_keys;
   };
 
+  // One peer on one device while its configuration names two keys.
+  struct PeerTurn {
+    std::string peer;
+    PublicKey first;
+    PublicKey next;
+    bool turned = false;
+    KeyTurn watch;
+    const PublicKey& in_force() const { return turned ? next : first; }
+    const PublicKey& waiting() const { return turned ? first : next; }
+  };
+
+  // manager_rotation_linux.cpp
+  std::string key_path(const TunnelSettings& settings) const;
+  Result<void> sync_rotation();
+  void sync_turns();
+  std::set<std::pair<IfName, std::string>> turned() const;
+  std::vector<std::string> peer_names() const;
+  void remember_key(const std::string& peer, const PublicKey& key);
+  awaitable<void> turn_keys(IfName name);
+  awaitable<void> follow(std::string peer);
+  std::optional<RotationMessage> on_key_message(const IfName& device, const IpAddress& from,
+                                                const RotationMessage& message);
+  RotationMessage answer_about(const PeerSettings& peer, const PublicKey& key) const;
+  void refuse(const std::string& peer, const char* why);
+  void tell_peers(RotationType type);
+  awaitable<void> advance_rotation();
+  awaitable<bool> carry_out(Rotation::Step step);
+  awaitable<Result<void>> use_key_on_disk();
+  Result<void> prepare_rotation();
+  std::string rotation_text() const;
+  void warn_about_age();
+
+  // manager_linux.cpp
   Result<Secrets> load_secrets(const TunnelSettings& settings) const;
   Result<void> replan();
   ResolvedEndpoints choose_endpoints();
@@ -165,6 +227,14 @@ class TunnelManager {
   EchoResponder responder_;
   std::string responder_error_;  // as last logged
   PathKeeper paths_;
+  Rotation rotation_;
+  std::map<std::pair<IfName, std::string>, PeerTurn> turns_;  // by device and peer
+  KeyBook key_book_;
+  PresharedKey latch_;              // of keys that wait; random, new with every process
+  std::set<std::string> followed_;  // peers that are about to turn
+  std::uint64_t refused_ = 0;
+  Clock::time_point refusal_logged_{};
+  bool age_warned_ = false;
   AsyncLock lock_;  // held while devices change
   asio::steady_timer wake_;
   bool replan_due_ = false;

@@ -48,13 +48,18 @@ TunnelManager::TunnelManager(const asio::any_io_executor& executor, Options opti
       paths_(executor, options_.state_dir, [this] { paths_changed(); }),
       lock_(executor),
       wake_(executor),
-      tasks_(executor) {}
+      tasks_(executor) {
+  responder_.set_on_message(
+      [this](const std::string& device, const IpAddress& from, const RotationMessage& message) {
+        const auto name = IfName::parse(device);
+        return name ? on_key_message(*name, from, message) : std::nullopt;
+      });
+}
 
 Result<TunnelManager::Secrets> TunnelManager::load_secrets(const TunnelSettings& settings) const {
   Secrets secrets;
-  auto key = settings.private_key_file
-                 ? load_private_key(*settings.private_key_file)
-                 : load_or_create_private_key(options_.state_dir + "/private.key");
+  auto key = settings.private_key_file ? load_private_key(*settings.private_key_file)
+                                       : load_or_create_private_key(key_path(settings));
   if (!key) return std::unexpected(std::move(key.error()).context("tunnel.private_key_file"));
   auto own = public_key_of(*key);
   if (!own) return std::unexpected(std::move(own.error()));
@@ -90,6 +95,7 @@ awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
   wanted_ = std::move(wanted);
   secrets_ = std::move(*secrets);
   public_key_ = secrets_->public_key;
+  if (auto synced = sync_rotation(); !synced) co_return synced;
   for (auto& [name, device] : devices_)
     device.due = true;  // keys may have changed
   if (auto planned = replan(); !planned) co_return planned;
@@ -130,6 +136,9 @@ Result<void> TunnelManager::replan() {
   replan_due_ = false;
   PlanOptions plan_options;
   plan_options.fwmark = wanted_.fwmark;
+  sync_turns();
+  plan_options.turned = turned();
+  plan_options.latch = latch_;
   auto planned = plan(wanted_.settings, wanted_.exits, choose_endpoints(), secrets_->preshared_keys,
                       plan_options);
   if (!planned) return std::unexpected(std::move(planned.error()));
@@ -214,6 +223,7 @@ awaitable<void> TunnelManager::converge() {
   for (const IfName& name : names) {
     co_await converge_device(name);
     co_await refresh(name);
+    co_await turn_keys(name);
     co_await revive(name);
   }
   configure_responder();
@@ -347,7 +357,7 @@ void TunnelManager::postpone(Device& device) {
 
 TunnelManager::Clock::time_point TunnelManager::next_turn() const {
   const auto now = Clock::now();
-  auto next = now + poll;
+  auto next = now + std::min<Clock::duration>(poll, rotation_.patience(now));
   for (const auto& [name, device] : devices_)
     if (device.due) next = std::min(next, std::max(device.retry_at, now));
   return to_remove_.empty() && !poked_ ? next : now;
@@ -365,6 +375,7 @@ awaitable<void> TunnelManager::maintain() {
       if (const auto planned = replan(); !planned) log::error("tunnel", planned.error().what);
     }
     co_await converge();
+    co_await advance_rotation();
   }
 }
 

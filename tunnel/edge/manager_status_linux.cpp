@@ -45,6 +45,8 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
     for (const Prefix& allowed : wanted.allowed_ips)
       if (!peer.hears_us && allowed.is_host())
         peer.hears_us = responder_.hears_us(allowed.address());
+    if (const auto turn = turns_.find({device.desired.name, wanted.name}); turn != turns_.end())
+      peer.next_key_in_force = turn->second.turned;
     const PeerSnapshot* found =
         device.snapshot ? device.snapshot->find(wanted.public_key) : nullptr;
     if (!found) continue;

@@ -153,5 +153,57 @@ TEST(Diff, AForcedHandshakeRemovesAndAddsTheCompletePeerWhereItIsNow) {
   EXPECT_EQ(forced_handshake(peer, {}).peers[1].endpoint, peer.endpoint);
 }
 
+DesiredDevice with_two_keys(bool turned) {
+  DesiredDevice desired = device();
+  desired.peers.front().public_key = public_key(turned ? 2 : 1);
+  DesiredPeer& waiting = desired.waiting.emplace_back();
+  waiting.public_key = public_key(turned ? 1 : 2);
+  waiting.preshared_key = preshared_key(9);
+  return desired;
+}
+
+TEST(Diff, AKeyThatWaitsIsKnownWithoutAddresses) {
+  const DesiredDevice desired = with_two_keys(false);
+  const DeviceReading alone = as_applied(device(), private_key(7));
+  const DeviceChange change = diff(desired, private_key(7), alone, intent_of(desired));
+  ASSERT_THAT(change.peers, SizeIs(1));
+  EXPECT_EQ(change.peers.front().public_key, public_key(2));
+  EXPECT_TRUE(change.peers.front().allowed_ips.empty());
+  EXPECT_EQ(change.peers.front().preshared_key, preshared_key(9));
+  const DeviceReading actual = as_applied(desired, private_key(7));
+  EXPECT_TRUE(diff(desired, private_key(7), actual, intent_of(desired)).empty());
+}
+
+// The new peer takes the addresses before the former one gives them up, and is made anew where it
+// is now: it starts a handshake at once.
+TEST(Diff, ATurnMovesTheAddressesInOneChange) {
+  const DesiredDevice desired = with_two_keys(true);
+  DeviceReading actual = as_applied(with_two_keys(false), private_key(7));
+  actual.snapshot.peers.back().endpoint = endpoint("198.51.100.9:1234");
+  const DeviceChange change = diff(desired, private_key(7), actual, intent_of(desired));
+  ASSERT_THAT(change.peers, SizeIs(3));
+  EXPECT_EQ(change.peers[0].public_key, public_key(2));
+  EXPECT_TRUE(change.peers[0].remove);
+  EXPECT_EQ(change.peers[1].public_key, public_key(2));
+  EXPECT_EQ(change.peers[1].allowed_ips, desired.peers.front().allowed_ips);
+  EXPECT_EQ(change.peers[1].endpoint, endpoint("198.51.100.9:1234"));
+  EXPECT_FALSE(change.peers[1].preshared_key) << "made without the one that nobody has";
+  EXPECT_EQ(change.peers[2].public_key, public_key(1));
+  EXPECT_TRUE(change.peers[2].replace_allowed_ips);
+  EXPECT_TRUE(change.peers[2].allowed_ips.empty());
+  EXPECT_EQ(change.peers[2].preshared_key, preshared_key(9));
+  EXPECT_EQ(change.peers[2].keepalive, std::chrono::seconds(0));
+}
+
+TEST(Diff, TheEndOfARotationOnlyRemovesTheFormerKey) {
+  DesiredDevice desired = device();
+  desired.peers.front().public_key = public_key(2);
+  const DeviceReading actual = as_applied(with_two_keys(true), private_key(7));
+  const DeviceChange change = diff(desired, private_key(7), actual, intent_of(desired));
+  ASSERT_THAT(change.peers, SizeIs(1));
+  EXPECT_EQ(change.peers.front().public_key, public_key(1));
+  EXPECT_TRUE(change.peers.front().remove);
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel

@@ -140,5 +140,43 @@ TEST_F(KeyStore, AnErrorNeverQuotesTheContents) {
   EXPECT_EQ(loaded.error().what.find("xTIB"), std::string::npos);
 }
 
+TEST_F(KeyStore, ANextKeyIsPromotedAndTheFormerOneKept) {
+  const std::string path = folder_ + "/private.key";
+  const auto first = load_or_create_private_key(path);
+  const auto next = load_or_create_private_key(next_key_path(path));
+  ASSERT_TRUE(first && next);
+  write("private.key.old", "from a rotation before\n");
+  ASSERT_TRUE(promote_next_key(path));
+  EXPECT_TRUE(load_private_key(path).value() == *next);
+  EXPECT_TRUE(load_private_key(former_key_path(path)).value() == *first);
+  EXPECT_EQ(load_private_key(next_key_path(path)).error().code, Errc::not_found);
+  ASSERT_TRUE(restore_former_key(path));
+  EXPECT_TRUE(load_private_key(path).value() == *first);
+  EXPECT_TRUE(load_private_key(next_key_path(path)).value() == *next);
+  EXPECT_EQ(load_private_key(former_key_path(path)).error().code, Errc::not_found);
+  EXPECT_TRUE(remove_key(next_key_path(path)));
+  EXPECT_TRUE(remove_key(next_key_path(path))) << "gone is gone";
+}
+
+TEST_F(KeyStore, WithoutANextKeyNothingIsPromoted) {
+  const std::string path = folder_ + "/private.key";
+  const auto first = load_or_create_private_key(path);
+  EXPECT_FALSE(promote_next_key(path));
+  EXPECT_TRUE(load_private_key(path).value() == *first);
+  EXPECT_EQ(load_private_key(former_key_path(path)).error().code, Errc::not_found);
+}
+
+TEST_F(KeyStore, AKeysAgeIsThatOfItsFile) {
+  const std::string path = folder_ + "/private.key";
+  EXPECT_FALSE(key_born(path));
+  ASSERT_TRUE(load_or_create_private_key(path));
+  const auto now = std::chrono::system_clock::now();
+  std::filesystem::last_write_time(
+      path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+  const auto age = now - key_born(path).value();
+  EXPECT_GT(age, std::chrono::hours(47));
+  EXPECT_LT(age, std::chrono::hours(49));
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel

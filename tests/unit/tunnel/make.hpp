@@ -5,6 +5,7 @@
 #include "tunnel/core/plan.hpp"
 #include "tunnel/core/snapshot.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 namespace oceanid::tunnel::testing {
@@ -44,14 +45,16 @@ inline DeviceReading as_applied(const DesiredDevice& desired, const PrivateKey& 
   reading.snapshot.listen_port = desired.listen_port == 0 ? 40000 : desired.listen_port;
   reading.snapshot.fwmark = desired.fwmark.value;
   reading.private_key = private_key;
-  for (const DesiredPeer& peer : desired.peers) {
+  const auto add = [&](const DesiredPeer& peer) {
     PeerSnapshot& present = reading.snapshot.peers.emplace_back();
     present.public_key = peer.public_key;
     present.endpoint = peer.endpoint;
     present.keepalive = peer.keepalive;
     present.allowed_ips = peer.allowed_ips;
     reading.preshared_keys.push_back(peer.preshared_key.value_or(PresharedKey()));
-  }
+  };
+  std::ranges::for_each(desired.peers, add);
+  std::ranges::for_each(desired.waiting, add);
   return reading;
 }
 

@@ -71,12 +71,30 @@ std::string describe(const TunnelManager& manager) {
   return out.str();
 }
 
+// The phase, refusals, the public key, each peer with its state, and where a peer's next key is in
+// force, in one line.
+std::string describe_keys(const TunnelManager& manager) {
+  const auto keys = manager.key_status();
+  if (!keys) return "none";
+  std::ostringstream out;
+  out << to_string(keys->phase) << " refused=" << keys->refused << ' '
+      << keys->public_key.to_base64();
+  for (const auto& peer : keys->peers)
+    out << ' ' << peer.name << '=' << to_string(peer.state);
+  for (const TunnelStatus& tunnel : manager.status())
+    for (const PeerStatus& peer : tunnel.peers)
+      if (peer.next_key_in_force)
+        out << ' ' << tunnel.device.str() << '/' << peer.name << '='
+            << (*peer.next_key_in_force ? "next" : "first");
+  return out.str();
+}
+
 // `applies`: how often the configuration has been applied since the start.
 awaitable<void> apply_again(TunnelManager& manager, TunnelManager::Wanted wanted, int& applies) {
   if (co_await manager.apply(std::move(wanted))) ++applies;
 }
 
-awaitable<std::string> obey(TunnelManager& manager, std::string line, TunnelManager::Wanted wanted,
+awaitable<std::string> obey(TunnelManager& manager, std::string line, TunnelManager::Wanted& wanted,
                             int& applies) {
   if (line == "status") co_return describe(manager) + ".";
   if (line == "names") {
@@ -88,8 +106,8 @@ awaitable<std::string> obey(TunnelManager& manager, std::string line, TunnelMana
   if (line == "applies") co_return std::to_string(applies);
   Result<void> done;
   if (line == "apply")
-    asio::co_spawn(co_await asio::this_coro::executor,
-                   apply_again(manager, std::move(wanted), applies), asio::detached);
+    asio::co_spawn(co_await asio::this_coro::executor, apply_again(manager, wanted, applies),
+                   asio::detached);
   if (line.starts_with("resolved ")) {
     std::istringstream words(line.substr(9));
     std::string name;
@@ -98,6 +116,29 @@ awaitable<std::string> obey(TunnelManager& manager, std::string line, TunnelMana
     manager.set_resolved(name, {IpAddress::parse(address).value()});
   }
   if (line.starts_with("force ")) done = co_await manager.force_handshake(line.substr(6));
+  if (line == "rotate" || line == "rotate force") {
+    auto text = co_await manager.rotate({.force = line.ends_with("force")});
+    co_return text ? *text : text.error().what;
+  }
+  if (line == "abandon") {
+    auto text = co_await manager.rotate({.abandon = true});
+    co_return text ? *text : text.error().what;
+  }
+  if (line == "keys") co_return describe_keys(manager);
+  // "keys-of PEER PUBLIC [NEXT]": another configuration.
+  if (line.starts_with("keys-of ")) {
+    std::istringstream words(line.substr(8));
+    std::string name;
+    std::string first;
+    std::string next;
+    words >> name >> first >> next;
+    for (PeerSettings& peer : wanted.settings.peers)
+      if (peer.name == name) {
+        peer.public_key = first;
+        peer.next_public_key = next.empty() ? std::nullopt : std::optional(next);
+      }
+    done = co_await manager.apply(wanted);
+  }
   if (line == "remove") done = co_await manager.remove_all();
   if (line == "leave") co_await manager.stop(/*keep_devices=*/true);
   co_return done ? "ok" : done.error().what;

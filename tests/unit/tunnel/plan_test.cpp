@@ -147,5 +147,35 @@ TEST(Plan, KeepsTheCurrentEndpointWhileItIsAmongTheAnswers) {
   EXPECT_EQ(choose_endpoint({}, {}), std::nullopt);
 }
 
+TEST(Plan, APeerWithTwoKeysHasOneInForceAndOneThatWaits) {
+  TunnelSettings settings;
+  settings.peers = {peer("tethys", 1, true), peer("calypso", 4, false)};
+  settings.peers.front().next_public_key = public_key(2).to_base64();
+  PlanOptions options;
+  EXPECT_THAT(plan(settings, {}, {}, {}, options)->front().waiting, IsEmpty())
+      << "without a latch a session could come of it";
+  options.latch = preshared_key(9);
+  options.turned = {{name("oc-tethys"), "tethys"}};
+  const auto devices = plan(settings, {}, {}, {{"tethys", preshared_key(5)}}, options);
+  ASSERT_TRUE(devices);
+  const DesiredDevice& hub = devices->at(0);
+  EXPECT_EQ(hub.peers.at(0).public_key, public_key(1));
+  ASSERT_THAT(hub.waiting, SizeIs(1));
+  EXPECT_EQ(hub.waiting.front().public_key, public_key(2));
+  EXPECT_THAT(hub.waiting.front().allowed_ips, IsEmpty());
+  EXPECT_EQ(hub.waiting.front().preshared_key, preshared_key(9));
+  const DesiredDevice& dialled = devices->at(1);
+  EXPECT_EQ(dialled.peers.at(0).public_key, public_key(2)) << "turned on this device alone";
+  EXPECT_EQ(dialled.peers.at(0).preshared_key, preshared_key(5));
+  EXPECT_EQ(dialled.waiting.at(0).public_key, public_key(1));
+}
+
+TEST(Plan, ANextKeyThatIsNoneIsAnError) {
+  TunnelSettings settings;
+  settings.peers = {peer("tethys", 1, true)};
+  settings.peers.front().next_public_key = "short";
+  EXPECT_FALSE(plan(settings, {}, {}, {}));
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel

@@ -1,0 +1,160 @@
+"""`oceanid keys rotate`: the key of a node changes under load and nothing notices; what does not fit holds it back."""
+import os
+import pathlib
+import re
+import signal
+import time
+
+import pytest
+
+CONFIG = "/etc/oceanid/oceanid.yaml"
+STATE = "/var/lib/oceanid"
+TARGET = "192.0.2.12"  # edge.example.test
+
+
+class Keys:
+    """One node's key, and the lines of its peers that name it."""
+
+    def __init__(self, lab, node):
+        self.lab, self.node = lab, node
+        self.former = self.public()
+        self.peers = [peer["peer"] for peer in self.prepare()]
+
+    def public(self):
+        return self.lab.oceanid(self.node, "keys", "public").stdout.strip()
+
+    def status(self):
+        return self.lab.status(self.node)["key"]
+
+    def prepare(self):
+        text = self.lab.oceanid(self.node, "keys", "rotate").stdout
+        self.next = re.search(r"next public key: (\S{44})", text)[1]
+        return self.status()["peers"]
+
+    def tell(self, peer, next_key=None):
+        self.edit(peer, f's|public_key: "{self.former}"|&\\n      next_public_key: "{next_key or self.next}"|')
+
+    def settle(self):
+        """Every peer names the key in force alone."""
+        key = self.status()["public_key"]
+        for peer in self.peers:
+            self.edit(peer, f'/next_public_key:/d; s|public_key: "{self.former}"|public_key: "{key}"|')
+
+    def edit(self, peer, change):
+        self.lab.exec(peer, "sed", "-i", change, CONFIG)
+        self.lab.oceanid(peer, "reload")
+
+    def turned(self):
+        key = self.status()
+        return key["rotation"] == "turned" and all(peer["state"] == "turned" for peer in key["peers"]) and key
+
+    def in_force_at(self, peer):
+        return {tunnel["key_in_force"] for tunnel in self.lab.status(peer)["tunnels"] if tunnel["peer"] == self.node}
+
+
+@pytest.fixture
+def load(lab):
+    """A download through the exit by one connection, 20 pings a second beside it and 20 more inside the tunnel."""
+    processes = []
+
+    def start(seconds):
+        nonlocal processes
+        count = str(seconds * 20)
+        processes = [lab.popen("pod-styx-1", "curl", "-sS", "-o", "/dev/null", "-m", str(seconds),
+                               f"https://www.example.test/bytes/{1 << 40}"),
+                     lab.popen("pod-styx-1", "ping", "-q", "-i", "0.05", "-c", count, "-W", "5", TARGET),
+                     lab.popen("styx", "ping", "-q", "-i", "0.05", "-c", count, "-W", "5", "10.99.0.1")]
+
+        def finish():
+            bulk, *pings = [(process, *process.communicate(timeout=seconds + 30)) for process in processes]
+            assert bulk[0].returncode == 28, f"the download did not last: {bulk[2]}"
+            return [out for _, out, _ in pings]
+        return finish
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def log_of(lab, node):
+    return pathlib.Path(f"/run/oceanid-lab/{lab.name}/log/oceanid-{node}.log").read_text()
+
+
+def received(lab):
+    return sum(tunnel["rx_bytes"] for tunnel in lab.status("styx")["tunnels"] if tunnel["peer"] == "tethys")
+
+
+@pytest.mark.parametrize("node", ["styx", "tethys"])
+def test_a_key_changes_under_load_without_a_lost_ping(lab, load, node, record_property):
+    keys = Keys(lab, node)
+    before = lab.exec(node, "cat", f"{STATE}/private.key").stdout
+    finish = load(14)
+    time.sleep(1)
+    for peer in keys.peers:
+        keys.tell(peer)
+    shown = lab.wait_for(keys.turned, 15)
+    assert shown["public_key"] == keys.next
+    settled = received(lab)
+    pings = finish()
+    for text in pings:
+        record_property("ping", text.strip().splitlines()[-2:])
+        assert " 0% packet loss" in text, text
+    assert received(lab) > settled + (1 << 20), "the download goes on with the new key"
+    assert lab.exec(node, "cat", f"{STATE}/private.key.old").stdout == before
+    assert lab.exec(node, "stat", "-c", "%a %u", f"{STATE}/private.key").stdout.strip() == "600 0"
+    for peer in keys.peers:
+        assert keys.in_force_at(peer) == {"next_public_key"}
+    keys.settle()
+    assert lab.seen_as("pod-styx-1") == "203.0.113.10"
+    assert lab.leaks() == 0
+    private = lab.exec(node, "cat", f"{STATE}/private.key").stdout.strip()
+    shows = lab.oceanid(node, "status", "--json").stdout + lab.oceanid(node, "plan").stdout + log_of(lab, node)
+    assert "the next key of this node is in force" in shows
+    assert private not in shows and before.strip() not in shows
+
+
+def test_a_peer_that_does_not_know_the_key_holds_it_back_and_is_named(lab):
+    keys = Keys(lab, "styx")
+    knows, *others = keys.peers
+    try:
+        keys.tell(knows)
+        lab.wait_for(lambda: {peer["peer"]: peer["state"] for peer in keys.status()["peers"]} ==
+                     {knows: "ready"} | {peer: "unknown" for peer in others}, 15)
+        time.sleep(3)
+        assert keys.status()["rotation"] == "waiting" and keys.public() == keys.former
+        text = lab.oceanid("styx", "keys", "rotate").stdout
+        assert f"{knows}: ready" in text and f"{others[0]}: does not know the next key" in text
+        assert lab.seen_as("pod-styx-1") == "203.0.113.10"
+    finally:
+        lab.oceanid("styx", "keys", "rotate", "--abandon")
+        keys.settle()
+    assert keys.status()["rotation"] == "none"
+    assert lab.exec("styx", "test", "-e", f"{STATE}/private.key.next", check=False).returncode != 0
+
+
+def test_netd_dies_in_the_middle(lab):
+    """Of the node that turns, right after it has; its successor and the peers go on from what is on disk."""
+    keys = Keys(lab, "styx")
+    for peer in keys.peers:
+        keys.tell(peer)
+    lab.wait_for(lambda: lab.exec("styx", "test", "-e", f"{STATE}/private.key.old", check=False).returncode == 0
+                 and keys.public() == keys.next, 15, 0.02)
+    for pid in lab.pids("styx", "oceanid-netd"):
+        os.kill(pid, signal.SIGKILL)
+    lab.wait_for(lambda: not lab.pids("styx", "oceanid-netd"), 5)
+    lab.run("gateway", "start", "styx")
+    try:
+        lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 40)
+        assert keys.public() == keys.next
+        for peer in keys.peers:
+            lab.wait_for(lambda peer=peer: keys.in_force_at(peer) == {"next_public_key"}, 30)
+    finally:
+        keys.settle()
+    assert lab.leaks() == 0
+
+
+def test_metrics_tell_the_age(lab):
+    text = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
+    assert re.search(r"^oceanid_tunnel_key_age_seconds \d", text, re.M)
