@@ -329,6 +329,7 @@ awaitable<Result<void>> TunnelManager::use_key_on_disk() {
   }
   for (const IfName& name : names)
     co_await converge_device(name);
+  replan_due_ = true;  // for all else that goes by the keys
   co_return Result<void>();
 }
 

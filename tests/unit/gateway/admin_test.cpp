@@ -126,5 +126,26 @@ TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
     EXPECT_THAT(text, HasSubstr(line));
 }
 
+TEST(Admin, MetricsTellTheKeysAgeAndItsChange) {
+  View view = healthy();
+  EXPECT_THAT(metrics_text(view), testing::Not(HasSubstr("oceanid_tunnel_key_age_seconds")));
+  ipc::KeyView key;
+  key.age_seconds = 86400;
+  key.rotation = "waiting";
+  key.peers = {{"styx", "ready"}};
+  view.gateway.key = key;
+  ipc::TunnelView tunnel;
+  tunnel.peer = "styx";
+  tunnel.device = "oc-styx";
+  tunnel.key_in_force = "next_public_key";
+  view.gateway.tunnels = {tunnel};
+  const std::string text = metrics_text(view);
+  for (const auto* line :
+       {"oceanid_tunnel_key_age_seconds 86400", "oceanid_tunnel_key_rotation{phase=\"waiting\"} 1",
+        "oceanid_tunnel_key_rotation_peer{peer=\"styx\",state=\"ready\"} 1",
+        "oceanid_tunnel_peer_next_key{peer=\"styx\",device=\"oc-styx\"} 1"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
 }  // namespace
 }  // namespace oceanid::admin

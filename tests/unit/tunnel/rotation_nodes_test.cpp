@@ -71,7 +71,7 @@ class KeyChange : public OnBackend, public ::testing::WithParamInterface<Backend
            there.find("=next") != std::string::npos && there.find("=first") == std::string::npos;
   }
 
-  // 20 pings a second and a bulk transfer both ways through the tunnel, from a to b.
+  // 100 pings a second and a bulk transfer both ways through the tunnel, from a to b.
   void start_load(int seconds) {
     std::ofstream(folder_ + "/bulk.py") << bulk;
     const std::string s = std::to_string(seconds);
@@ -82,7 +82,7 @@ class KeyChange : public OnBackend, public ::testing::WithParamInterface<Backend
     ASSERT_EQ(a_->run("timeout 60 python3 " + folder_ + "/bulk.py 10.99.0.1 " + s + " 10.99.0.2 >" +
                       folder_ + "/a.out 2>&1 &"),
               0);
-    ASSERT_EQ(a_->run("timeout 60 ping -i 0.05 -c " + std::to_string(seconds * 20) +
+    ASSERT_EQ(a_->run("timeout 60 ping -i 0.01 -c " + std::to_string(seconds * 100) +
                       " -W 5 10.99.0.2 >" + folder_ + "/ping.out 2>&1 &"),
               0);
   }
