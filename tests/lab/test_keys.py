@@ -54,13 +54,16 @@ class Keys:
 
 @pytest.fixture
 def load(lab):
-    """A download through the exit by one connection, 20 pings a second beside it and 20 more inside the tunnel."""
+    """A download through the exit by one connection, 20 pings a second beside it and 20 more inside the tunnel.
+
+    Below what the tunnel carries: a download that overruns wireguard-go's queues loses pings without any change of keys.
+    """
     processes = []
 
     def start(seconds):
         nonlocal processes
         count = str(seconds * 20)
-        processes = [lab.popen("pod-styx-1", "curl", "-sS", "-o", "/dev/null", "-m", str(seconds),
+        processes = [lab.popen("pod-styx-1", "curl", "-sS", "-o", "/dev/null", "-m", str(seconds), "--limit-rate", "1M",
                                f"https://www.example.test/bytes/{1 << 40}"),
                      lab.popen("pod-styx-1", "ping", "-q", "-i", "0.05", "-c", count, "-W", "5", TARGET),
                      lab.popen("styx", "ping", "-q", "-i", "0.05", "-c", count, "-W", "5", "10.99.0.1")]
@@ -116,7 +119,7 @@ def test_a_key_changes_under_load_without_a_lost_ping(lab, load, node, record_pr
 
 
 def test_a_peer_that_does_not_know_the_key_holds_it_back_and_is_named(lab):
-    keys = Keys(lab, "styx")
+    keys = Keys(lab, "calypso")  # for three minutes after a turn there is no other on the same node
     knows, *others = keys.peers
     try:
         keys.tell(knows)
@@ -124,29 +127,29 @@ def test_a_peer_that_does_not_know_the_key_holds_it_back_and_is_named(lab):
                      {knows: "ready"} | {peer: "unknown" for peer in others}, 15)
         time.sleep(3)
         assert keys.status()["rotation"] == "waiting" and keys.public() == keys.former
-        text = lab.oceanid("styx", "keys", "rotate").stdout
+        text = lab.oceanid("calypso", "keys", "rotate").stdout
         assert f"{knows}: ready" in text and f"{others[0]}: does not know the next key" in text
-        assert lab.seen_as("pod-styx-1") == "203.0.113.10"
+        assert lab.seen_as("pod-calypso-1") == "203.0.113.10"
     finally:
-        lab.oceanid("styx", "keys", "rotate", "--abandon")
+        lab.oceanid("calypso", "keys", "rotate", "--abandon")
         keys.settle()
     assert keys.status()["rotation"] == "none"
-    assert lab.exec("styx", "test", "-e", f"{STATE}/private.key.next", check=False).returncode != 0
+    assert lab.exec("calypso", "test", "-e", f"{STATE}/private.key.next", check=False).returncode != 0
 
 
 def test_netd_dies_in_the_middle(lab):
     """Of the node that turns, right after it has; its successor and the peers go on from what is on disk."""
-    keys = Keys(lab, "styx")
+    keys = Keys(lab, "calypso")
     for peer in keys.peers:
         keys.tell(peer)
-    lab.wait_for(lambda: lab.exec("styx", "test", "-e", f"{STATE}/private.key.old", check=False).returncode == 0
+    lab.wait_for(lambda: lab.exec("calypso", "test", "-e", f"{STATE}/private.key.old", check=False).returncode == 0
                  and keys.public() == keys.next, 15, 0.02)
-    for pid in lab.pids("styx", "oceanid-netd"):
+    for pid in lab.pids("calypso", "oceanid-netd"):
         os.kill(pid, signal.SIGKILL)
-    lab.wait_for(lambda: not lab.pids("styx", "oceanid-netd"), 5)
-    lab.run("gateway", "start", "styx")
+    lab.wait_for(lambda: not lab.pids("calypso", "oceanid-netd"), 5)
+    lab.run("gateway", "start", "calypso")
     try:
-        lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 40)
+        lab.wait_for(lambda: lab.seen_as("pod-calypso-1", check=False, patience=2) == "203.0.113.10", 40)
         assert keys.public() == keys.next
         for peer in keys.peers:
             lab.wait_for(lambda peer=peer: keys.in_force_at(peer) == {"next_public_key"}, 30)
