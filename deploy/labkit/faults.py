@@ -16,7 +16,7 @@ USAGE = (
     "drop-udp on|off NODE: UDP is dropped, except the mesh's (Tailscale would go on over TCP)",
     "path-mtu on|off NODE BYTES [silent]: smaller path; silent: without ICMP errors",
     "loss on|off NODE PERCENT: random loss, both directions",
-    "kill on|off NODE [netd|worker|all]: SIGKILL; off starts oceanid again",
+    "kill on|off NODE [netd|worker|transport|all]: SIGKILL; off starts oceanid again",
     "freeze on|off NODE: SIGSTOP; off lets it go on",
     "uplink-down on|off EXIT: eth0 loses its carrier",
     "nat-off on|off EXIT: every source NAT on the exit is gone",
@@ -131,9 +131,10 @@ def kill(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
     what = arguments[0] if arguments else "netd"
     netd = _gateway(state, node)
     everybody = gateway.processes(state, node.name)
-    victims = {"netd": [netd.pid], "worker": [pid for pid in everybody if _title(pid) == "worker"], "all": everybody}
+    victims = {"netd": [netd.pid], "worker": [pid for pid in everybody if _title(pid) == "worker"],
+               "transport": [pid for pid in everybody if _title(pid) == "tls"], "all": everybody}
     if what not in victims:
-        raise LabError("kill on NODE [netd|worker|all]")
+        raise LabError("kill on NODE [netd|worker|transport|all]")
     if not victims[what]:
         raise LabError(f"no {what} runs on {node.name}")
     for pid in victims[what]:
@@ -141,7 +142,7 @@ def kill(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:  # the first ones' end has ended others
             pass
-    if what != "worker":
+    if what in ("netd", "all"):
         netd.wait_gone(2)
 
 

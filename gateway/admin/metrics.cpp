@@ -199,7 +199,12 @@ void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
   out.gauge("oceanid_tunnel_transport", "1 for the transport in use");
   for (const auto& tunnel : gateway.tunnels)
     if (tunnel.device != "oc-hub")
-      out.value(tunnel.present ? 1 : 0, {{"peer", tunnel.peer}, {"transport", "udp"}});
+      out.value(tunnel.present ? 1 : 0, {{"peer", tunnel.peer}, {"transport", tunnel.transport}});
+  out.counter("oceanid_tunnel_transport_dropped_total",
+              "Datagrams that the TLS transport would have delivered too late");
+  for (const auto& tunnel : gateway.tunnels)
+    if (tunnel.device != "oc-hub" && tunnel.transport_dropped > 0)
+      out.value(number(tunnel.transport_dropped), {{"peer", tunnel.peer}});
 }
 
 void key_families(Families& out, const ipc::GatewaySnapshot& gateway) {

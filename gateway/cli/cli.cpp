@@ -2,6 +2,7 @@
 
 #include "gateway/cli/commands.hpp"
 #include "gateway/process/launcher.hpp"
+#include "gateway/process/transport_process.hpp"
 #include "gateway/process/worker.hpp"
 
 #include <exception>
@@ -204,10 +205,13 @@ void add_commands(Built& built) {
 }  // namespace
 
 int run(int argc, char** argv) {
-  // Not a command for people: how the launcher executes a worker.
+  // No commands for people: how the launcher executes children.
   if (argc == 3 && std::string_view(argv[1]) == process::worker_command)
-    return process::worker_main(UniqueFd(process::worker_channel_fd),
+    return process::worker_main(UniqueFd(process::child_channel_fd),
                                 std::string_view(argv[2]) == "root");
+  if (argc == 3 && std::string_view(argv[1]) == process::transport_command)
+    return process::transport_main(UniqueFd(process::child_channel_fd),
+                                   std::string_view(argv[2]) == "root");
   Built built;
   built.app.require_subcommand(1);
   built.app.set_version_flag("--version", std::string("oceanid ") + version());

@@ -148,13 +148,13 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
   }
   if (snapshot.serving) print_serving(print, *snapshot.serving);
   if (!snapshot.tunnels.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<10} {:<11} {:<11} {}\n",
-                   "TUNNEL", "DEVICE", "BACKEND", "MTU", "PATH", "HANDSHAKE", "RECEIVED", "SENT",
-                   "ENDPOINT");
+    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
+                   "TUNNEL", "DEVICE", "BACKEND", "MTU", "PATH", "TRANSPORT", "HANDSHAKE",
+                   "RECEIVED", "SENT", "ENDPOINT");
     for (const auto& tunnel : snapshot.tunnels)
-      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<10} {:<11} {:<11} {}\n",
+      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
                      tunnel.peer, tunnel.device, tunnel.present ? tunnel.backend : "absent",
-                     tunnel.mtu, path(tunnel), age(tunnel.handshake_age_seconds),
+                     tunnel.mtu, path(tunnel), tunnel.transport, age(tunnel.handshake_age_seconds),
                      human_bytes(tunnel.rx_bytes), human_bytes(tunnel.tx_bytes), tunnel.endpoint);
     std::set<std::string> versions;
     for (const auto& tunnel : snapshot.tunnels)

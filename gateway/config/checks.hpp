@@ -23,6 +23,7 @@ class Checker {
   void forwards();
   void binds();
   void tunnel();
+  void accepted_transport();
   void peers();
   void exits();
   void serve_exit();

@@ -50,10 +50,28 @@ void Checker::tunnel() {
                   fmt::format("at least {}, below which a link carries no IPv6; or only IPv4 in "
                               "tunnel.address",
                               ipv6_minimum_mtu)));
+  accepted_transport();
   for (std::size_t i = 0; i < tunnel.addresses.size(); ++i)
     if (clean("tunnel.address") && is_unusable(tunnel.addresses[i]))
       add(item_path("tunnel.address", i),
           found_but(tunnel.addresses[i].to_string(), "a unicast address"));
+}
+
+void Checker::accepted_transport() {
+  const auto& tunnel = *config_.tunnel;
+  if (!tunnel.tls || !clean("tunnel.tls")) return;
+  if (tunnel.tls->certificate.has_value() != tunnel.tls->key.has_value())
+    add("tunnel.tls", "found one of certificate and key; allowed: both or none");
+  if (clean("tunnel.listen") && !tunnel.listen)
+    add("tunnel.tls",
+        "found a TLS transport, but tunnel.listen is null, so that nobody dials us; allowed: tls "
+        "with a port in tunnel.listen");
+  const std::uint16_t responder = tunnel.tls->responder;
+  if (clean("tunnel.listen") && clean("tunnel.probe") &&
+      (tunnel.listen == responder || tunnel.probe == responder))
+    add("tunnel.tls.responder",
+        fmt::format("found {}, which is tunnel.{} too; allowed: another UDP port", responder,
+                    tunnel.listen == responder ? "listen" : "probe"));
 }
 
 void Checker::peers() {
@@ -85,6 +103,10 @@ void Checker::peer(const std::string& path, const tunnel::PeerSettings& peer) {
   if (peer.transport == tunnel::TransportChoice::tls && !peer.tls)
     add(path + ".transport",
         "found tls, but no tls section; allowed: tls with the peer's tls section");
+  if (peer.tls && !peer.endpoint)
+    add(path + ".tls",
+        "found a TLS transport, but no endpoint, so that the peer dials us; allowed: tls with an "
+        "endpoint, or tunnel.tls here and the peer's own tls section there");
   if (peer.tls && peer.tls->certificate.has_value() != peer.tls->key.has_value())
     add(path + ".tls", "found one of certificate and key; allowed: both or none");
   for (std::size_t i = 0; i < peer.addresses.size(); ++i)

@@ -13,7 +13,7 @@ inline constexpr std::array backends{Choice{"auto", tunnel::BackendChoice::autom
                                      Choice{"userspace", tunnel::BackendChoice::userspace}};
 inline constexpr std::array transports{Choice{"auto", tunnel::TransportChoice::automatic},
                                        Choice{"udp", tunnel::TransportChoice::udp},
-                                       Choice{"tls", tunnel::TransportChoice::tls, true}};
+                                       Choice{"tls", tunnel::TransportChoice::tls}};
 inline constexpr EnumType<tunnel::BackendChoice> backend{backends};
 inline constexpr EnumType<tunnel::TransportChoice> transport{transports};
 
@@ -39,17 +39,21 @@ struct HealthTargetType {
 template <class Visitor>
 void describe(Visitor& v, tunnel::TlsAccept& s) {
   v.field({"bind", "where peers dial the TLS transport", true}, s.bind, bind_address);
-  v.field({"certificate", "our certificate chain, PEM", true}, s.certificate, file_path);
-  v.field({"key", "its private key, PEM", true}, s.key, file_path);
-  v.field({"client_ca", "peers must show a certificate of this authority"}, s.client_ca,
+  v.field({"certificate", "our certificate chain, PEM; null: made up, peers prove their keys"},
+          s.certificate, Nullable{file_path});
+  v.field({"key", "its private key, PEM"}, s.key, Nullable{file_path});
+  v.field({"client_ca", "peers must also show a certificate of this authority"}, s.client_ca,
           Nullable{file_path});
+  v.field({"responder", "UDP port that answers peers who ask whether UDP passes"}, s.responder,
+          port);
 }
 
 template <class Visitor>
 void describe(Visitor& v, tunnel::TlsDial& s) {
   v.field({"endpoint", "the peer's tunnel.tls.bind as seen from here", true}, s.endpoint,
           host_port);
-  v.field({"ca", "the authority of its certificate; null: the host's"}, s.ca, Nullable{file_path});
+  v.field({"ca", "the authority of its certificate; null: its WireGuard key is proof enough"}, s.ca,
+          Nullable{file_path});
   v.field({"certificate", "ours, when the peer asks"}, s.certificate, Nullable{file_path});
   v.field({"key", "its private key"}, s.key, Nullable{file_path});
   v.field({"proxy", "an HTTP proxy on the way"}, s.proxy,
@@ -71,9 +75,9 @@ void describe(Visitor& v, tunnel::PeerSettings& s) {
   v.field({"keepalive", "0s: off"}, s.keepalive, keepalive);
   v.field({.name = "via", .doc = "reached through this other peer", .later = true}, s.via,
           Nullable{NameType{9}});
-  v.field({"transport", "how packets travel"}, s.transport, transport);
-  v.field({.name = "tls", .doc = "the TLS transport to it", .later = true}, s.tls,
-          Nullable{Object{}});
+  v.field({"transport", "how packets travel; auto: UDP, and what tls allows where UDP is blocked"},
+          s.transport, transport);
+  v.field({"tls", "the TLS transport to it; null: UDP only"}, s.tls, Nullable{Object{}});
 }
 
 template <class Visitor>
@@ -100,8 +104,9 @@ void describe(Visitor& v, tunnel::TunnelSettings& s) {
            .later = true},
           s.overlay, SwitchType{});
   v.field({"dns", "servers for endpoint names; []: the host's"}, s.dns, List{dns_server});
-  v.field({.name = "tls", .doc = "we accept the TLS transport", .later = true}, s.tls,
-          Nullable{Object{}});
+  v.field({"return_after", "a tunnel that fell back to TLS returns when UDP has answered so long"},
+          s.return_after, DurationType<>{std::chrono::seconds(1), std::chrono::hours(24)});
+  v.field({"tls", "we accept the TLS transport"}, s.tls, Nullable{Object{}});
   v.field({"peers", "the other nodes"}, s.peers, List{Object{}});
 }
 

@@ -114,16 +114,18 @@ BOOST_DESCRIBE_STRUCT(Probes, (), (results))
 
 // ---- netd ↔ launcher ---------------------------------------------------------------------------
 
-inline constexpr std::string_view start_worker_frame = "start-worker";  // descriptor: its channel
-struct StartWorker {
+inline constexpr std::string_view start_child_frame = "start";  // descriptors: channel, program
+struct StartChild {
+  std::string kind;  // "worker" | "transport"
   std::string user;
 };
-BOOST_DESCRIBE_STRUCT(StartWorker, (), (user))
+BOOST_DESCRIBE_STRUCT(StartChild, (), (kind, user))
 inline constexpr std::string_view started_frame = "started";
 struct Started {
+  std::string kind;
   std::int64_t pid = 0;
 };
-BOOST_DESCRIBE_STRUCT(Started, (), (pid))
+BOOST_DESCRIBE_STRUCT(Started, (), (kind, pid))
 inline constexpr std::string_view exited_frame = "exited";
 struct Exited {
   std::int64_t pid = 0;

@@ -36,42 +36,40 @@ void reset_signals() {
     std::signal(number, SIG_DFL);
 }
 
-// The worker's first steps, still with the launcher's power. Never returns.
-[[noreturn]] void execute_worker(UniqueFd channel, UniqueFd program, const std::string& user,
-                                 bool root) {
+// A child's first steps, still with the launcher's power. Never returns.
+[[noreturn]] void execute_child(const char* command, UniqueFd channel, UniqueFd program,
+                                const std::string& user, bool root) {
   // Nothing of the launcher's comes along: the channel becomes descriptor 3, the program 4.
-  const int moved_channel = ::fcntl(channel.get(), F_DUPFD, worker_channel_fd + 2);
-  const int moved_program = ::fcntl(program.get(), F_DUPFD, worker_channel_fd + 2);
-  ::dup2(moved_channel, worker_channel_fd);
-  ::dup3(moved_program, worker_channel_fd + 1, O_CLOEXEC);
-  ::close_range(worker_channel_fd + 2, ~0U, 0);
+  const int moved_channel = ::fcntl(channel.get(), F_DUPFD, child_channel_fd + 2);
+  const int moved_program = ::fcntl(program.get(), F_DUPFD, child_channel_fd + 2);
+  ::dup2(moved_channel, child_channel_fd);
+  ::dup3(moved_program, child_channel_fd + 1, O_CLOEXEC);
+  ::close_range(child_channel_fd + 2, ~0U, 0);
   reset_signals();
-  // A terminal's ^C and hang-up go to the whole group; the worker is told to end by netd alone.
+  // A terminal's ^C and hang-up go to the whole group; children are told to end by netd alone.
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   if (root) {
     auto account = worker_account(user);
     if (!account) {
-      log::error("gateway", "the worker cannot start", {{"error", account.error().what}});
+      log::error("gateway", "a child cannot start", {{"error", account.error().what}});
       ::_exit(2);
     }
     if (account->second)
-      log::warn("gateway", "the worker's account does not exist; using nobody",
-                {{"proxy.user", user}});
+      log::warn("gateway", "the account does not exist; using nobody", {{"proxy.user", user}});
     if (auto done = become(account->first); !done) {
-      log::error("gateway", "the worker cannot give up its privileges",
+      log::error("gateway", "a child cannot give up its privileges",
                  {{"error", done.error().what}});
       ::_exit(1);
     }
   } else if (auto done = forbid_new_privileges(); !done) {
     ::_exit(1);
   }
-  std::array<const char*, 4> arguments = {"oceanid", worker_command, root ? "root" : "user",
-                                          nullptr};
-  ::execveat(worker_channel_fd + 1, "", const_cast<char* const*>(arguments.data()), environ,
+  std::array<const char*, 4> arguments = {"oceanid", command, root ? "root" : "user", nullptr};
+  ::execveat(child_channel_fd + 1, "", const_cast<char* const*>(arguments.data()), environ,
              AT_EMPTY_PATH);
   log::error("gateway",
-             "the worker cannot be executed; is the program readable and executable for "
+             "a child cannot be executed; is the program readable and executable for "
              "everybody (chmod 755)?",
              {{"error", std::strerror(errno)}});
   ::_exit(126);
@@ -96,25 +94,26 @@ class Launcher {
   awaitable<void> requests() {
     for (;;) {
       auto frame = co_await channel_.receive();
-      if (!frame) break;  // netd is gone: so are we; workers see the same and drain
-      if (frame->type != ipc::start_worker_frame || frame->fds.size() != 2) break;
-      auto order = ipc::decode<ipc::StartWorker>(frame->body, "start-worker");
+      if (!frame) break;  // netd is gone: so are we; children see the same and end
+      if (frame->type != ipc::start_child_frame || frame->fds.size() != 2) break;
+      auto order = ipc::decode<ipc::StartChild>(frame->body, "start");
       if (!order) break;
-      fork_worker(std::move(frame->fds[0]), std::move(frame->fds[1]), order->user);
+      fork_child(std::move(frame->fds[0]), std::move(frame->fds[1]), *order);
     }
     ::_exit(0);
   }
 
-  void fork_worker(UniqueFd socket, UniqueFd program, const std::string& user) {
+  void fork_child(UniqueFd socket, UniqueFd program, const ipc::StartChild& order) {
+    const char* command = order.kind == transport_kind ? transport_command : worker_command;
     io_.notify_fork(asio::io_context::fork_prepare);
     const pid_t pid = ::fork();
-    if (pid == 0) execute_worker(std::move(socket), std::move(program), user, root_);
+    if (pid == 0) execute_child(command, std::move(socket), std::move(program), order.user, root_);
     io_.notify_fork(asio::io_context::fork_parent);
     if (pid < 0) {
-      log::error("gateway", "cannot fork a worker", {{"error", std::strerror(errno)}});
+      log::error("gateway", "cannot fork a child", {{"error", std::strerror(errno)}});
       return;
     }
-    send(ipc::started_frame, boost::json::value_from(ipc::Started{pid}));
+    send(ipc::started_frame, boost::json::value_from(ipc::Started{order.kind, pid}));
   }
 
   awaitable<void> reap() {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace oceanid::process {
@@ -21,6 +22,9 @@ struct WantedListener {
   ipc::ListenerTag tag;
   SocketAddress bind;
 };
+
+// tunnel.tls.bind is not the worker's but the transport's.
+inline constexpr std::string_view transport_listener_kind = "transport";
 
 // What a configuration asks for, in a stable order; pure.
 std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t cores);

@@ -111,6 +111,8 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
   for (const auto& forward : config.forwards)
     add("forward", forward.bind, cores);
   add("admin", config.admin_bind, 1);
+  if (config.tunnel && config.tunnel->tls)
+    add(transport_listener_kind, config.tunnel->tls->bind, 1);
   return out;
 }
 

@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -66,12 +67,15 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
       listeners_(std::move(listeners)),
       privileged_(privileged),
       program_(std::move(program)),
-      network_(io, *loaded_.config,
+      launcher_(io, std::move(launcher)),
+      network_(io, *loaded_.config, launcher_,
                {.exits_changed = [this](const ExitTable& exits) { worker_.send_exits(exits); },
                 .event = [this](const std::string& area,
-                                const std::string& text) { journal_.add(area, text); }}),
+                                const std::string& text) { journal_.add(area, text); },
+                .transport_listener =
+                    [this](const SocketAddress& bind) { return transport_listener(bind); }}),
       worker_(
-          io, std::move(launcher), listeners_,
+          io, launcher_, listeners_,
           {.resolved = [this](const ipc::Resolved& r) { network_.resolved(r.name, r.addresses); },
            .probes = [this](const ipc::Probes& probes) { network_.probed(probes); },
            .counters = [this](const ipc::Counters& c) { counters_ = c; },
@@ -95,6 +99,7 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
 }
 
 void Netd::start() {
+  launcher_.start();
   tasks_.spawn("netd", run());
   tasks_.spawn("signals", signals());
 }
@@ -149,7 +154,7 @@ awaitable<void> Netd::run() {
   worker_.request_names(network_.endpoint_names());
   store_listeners();
   files_.watch({loaded_.path});
-  files_.watch(secret_files(config));
+  files_.watch(all_secret_files(config));
   files_.watch(list_files(config));
   tasks_.spawn("tick", tick());
   starting_ = false;
@@ -334,6 +339,7 @@ awaitable<void> Netd::shut_down(std::string why) {
   if (!drained) log::warn("gateway", "the worker did not finish in time; leaving it behind");
   co_await network_.stop();
   co_await worker_.stop();
+  co_await launcher_.stop();
   control_.close();
   log::info("gateway",
             "stopped; the kernel's network state stays and fails closed "
@@ -361,6 +367,8 @@ Result<WorkerConfiguration> Netd::worker_configuration(const LoadedConfig& loade
   out.text = loaded.text;
   out.user = config.proxy.user;
   out.listeners = wanted_listeners(config, cores_);
+  std::erase_if(out.listeners,
+                [](const WantedListener& one) { return one.tag.kind == transport_listener_kind; });
   out.message.generation = generation;
   out.message.file = loaded.path;
   out.message.host_name = config.node;
@@ -391,6 +399,16 @@ ipc::GatewaySnapshot Netd::snapshot() {
   out.proxy = counters_;
   out.events = journal_.latest();
   return out;
+}
+
+Result<UniqueFd> Netd::transport_listener(const SocketAddress& bind) const {
+  const auto socket =
+      listeners_.sockets().find(fmt::format("{} {} #0", transport_listener_kind, bind.to_string()));
+  if (socket == listeners_.sockets().end())
+    return fail(Errc::not_found, "tunnel.tls.bind has no socket");
+  UniqueFd copy(::fcntl(socket->second.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail_errno("duplicate a socket");
+  return copy;
 }
 
 void Netd::store_listeners() {

@@ -14,6 +14,7 @@
 #include "gateway/process/config_memory.hpp"
 #include "gateway/process/control.hpp"
 #include "gateway/process/journal.hpp"
+#include "gateway/process/launcher_client.hpp"
 #include "gateway/process/listeners.hpp"
 #include "gateway/process/network.hpp"
 #include "gateway/process/service_manager.hpp"
@@ -39,7 +40,7 @@ class Netd {
   // Set when the process is to be replaced by execve: the event loop has ended in order.
   bool upgrade_requested() const { return upgrade_; }
   const ListenerSet& listeners() const { return listeners_; }
-  int launcher_fd() const { return worker_.launcher_fd(); }
+  int launcher_fd() const { return launcher_.fd(); }
 
  private:
   awaitable<void> run();
@@ -74,6 +75,7 @@ class Netd {
                                                    std::uint64_t generation) const;
   void worker_ready(const ipc::Ready& ready);
   ipc::GatewaySnapshot snapshot();
+  Result<UniqueFd> transport_listener(const SocketAddress& bind) const;
   void store_listeners();
   void drop_listeners();
 
@@ -86,6 +88,7 @@ class Netd {
   std::string program_;
   Journal journal_;
   ServiceManager manager_;
+  LauncherClient launcher_;
   Network network_;
   WorkerSupervisor worker_;
   WatchedFiles files_;  // what the configuration was read from

@@ -48,7 +48,7 @@ awaitable<Result<std::string>> Netd::reload(
                            to_record(fresh) == memory_.unconfirmed();
   if (passed_over) fresh = loaded_;
   if (fresh.config) {
-    files_.watch(secret_files(*fresh.config));
+    files_.watch(all_secret_files(*fresh.config));
     files_.watch(list_files(*fresh.config));
   }
   Result<void> done = {};
@@ -68,7 +68,7 @@ awaitable<Result<std::string>> Netd::reload(
     if (memory_.unconfirmed() != unconfirmed_before) expect(unconfirmed_before);
     network_.keep_guard_as_it_is(former_.has_value());
     listeners_.retain(wanted_listeners(*loaded_.config, cores_));
-    files_.watch(secret_files(*loaded_.config));
+    files_.watch(all_secret_files(*loaded_.config));
     configuration_error_ = done.error().what;
     log::error("gateway", "reload refused; what runs goes on", {{"error", configuration_error_}});
     journal_.add("gateway", "a reload was refused; the former configuration stays in force");

@@ -124,7 +124,7 @@ awaitable<void> Netd::roll_back() {
   auto for_worker = worker_configuration(former, generation_ + 1);
   if (!for_worker)
     log::error("gateway", "the worker keeps its settings", {{"error", for_worker.error().what}});
-  files_.watch(secret_files(*former.config));
+  files_.watch(all_secret_files(*former.config));
   files_.watch(list_files(*former.config));
   in_force(std::move(former), for_worker ? std::optional(std::move(*for_worker)) : std::nullopt);
   former_.reset();

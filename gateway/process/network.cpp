@@ -33,15 +33,21 @@ tunnel::TunnelManager::Wanted wanted_tunnels(const Config& config) {
   out.interval = config.health.interval;
   out.down_after = config.health.down_after;
   out.fwmark = underlay_mark(config);
+  out.transports = transport_hosts(config);
   return out;
 }
 
 }  // namespace
 
-Network::Network(asio::io_context& io, const Config& config, Events events)
+Network::Network(asio::io_context& io, const Config& config, LauncherClient& launcher,
+                 Events events)
     : io_(io),
       config_(config),
       events_(std::move(events)),
+      transports_(
+          io, launcher,
+          {.listener = [this](const SocketAddress& at) { return events_.transport_listener(at); },
+           .event = [this](const std::string& text) { events_.event("tunnel", text); }}),
       board_(config.health.hold),
       selector_(config.health.hold),
       changing_tunnels_(io.get_executor()),
@@ -118,6 +124,9 @@ awaitable<Result<void>> Network::change_from(Config before) {
     if (!tunnels_)
       if (auto closed = co_await converge(); !closed) co_return closed;
     tunnels_due_ = true;
+  } else if (tunnels_ && !tunnels_due_) {
+    // Certificates may be others under the same names.
+    if (auto done = transports_.apply(config_, *tunnels_); !done) co_return done;
   }
   co_return co_await converge();
 }
@@ -137,7 +146,9 @@ awaitable<Result<void>> Network::apply_tunnels() {
       tunnels_->set_on_change([this] { mark_due(); });
     }
     done = co_await tunnels_->apply(wanted_tunnels(config_));
+    if (done) done = transports_.apply(config_, *tunnels_);
   } else if (tunnels_) {
+    transports_.forget();
     done = co_await tunnels_->remove_all();
     tunnels_.reset();
   }
@@ -299,6 +310,7 @@ awaitable<void> Network::stop() {
   co_await tasks_.stop();
   if (flows_) co_await flows_->stop();
   flows_.reset();
+  co_await transports_.stop();
   if (tunnels_) co_await tunnels_->stop(/*keep_devices=*/true);
 }
 

@@ -10,6 +10,7 @@
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/snapshot.hpp"
 #include "gateway/process/routed_flows.hpp"
+#include "gateway/process/tunnel_transports.hpp"
 #include "proxy/core/explanation.hpp"
 #include "routing/core/conntrack_figures.hpp"
 #include "routing/core/plan.hpp"
@@ -41,9 +42,11 @@ class Network {
   struct Events {
     std::function<void(const ExitTable&)> exits_changed;
     std::function<void(std::string area, std::string text)> event;
+    // A copy of the socket that listens there (tunnel.tls.bind).
+    std::function<Result<UniqueFd>(const SocketAddress&)> transport_listener;
   };
 
-  Network(asio::io_context& io, const Config& config, Events events);
+  Network(asio::io_context& io, const Config& config, LauncherClient& launcher, Events events);
   ~Network();
 
   // Brings everything up for the first time. After an error we go on trying, as long as
@@ -125,6 +128,8 @@ class Network {
   tunnel::ExitFindings findings_of(const ExitSettings& exit,
                                    const std::vector<tunnel::TunnelStatus>& tunnels) const;
   ExitState state_of(const ExitSettings& exit, const tunnel::ExitFindings& found) const;
+  void describe_transport(ipc::TunnelView& view, const tunnel::TunnelStatus& status,
+                          const tunnel::PeerStatus& peer) const;
 
   asio::io_context& io_;
   Config config_;
@@ -139,6 +144,7 @@ class Network {
   std::string offload_said_;             // and said so
   std::unique_ptr<routing::DriftWatch> watch_;
   std::unique_ptr<tunnel::TunnelManager> tunnels_;
+  TunnelTransports transports_;
   tunnel::HealthBoard board_;
   tunnel::DeepBook deep_;
   tunnel::ExitSelector selector_;

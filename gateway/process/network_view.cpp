@@ -43,6 +43,15 @@ std::string Network::routed(const std::string& from, const std::vector<proxy::Ex
   return {};
 }
 
+// A peer that dials us shows by its address whether it came through our own shim.
+void Network::describe_transport(ipc::TunnelView& view, const tunnel::TunnelStatus& status,
+                                 const tunnel::PeerStatus& peer) const {
+  static const Prefix loopback = Prefix::parse("127.0.0.0/8").value();
+  const bool shim = peer.endpoint && loopback.contains(peer.endpoint->address);
+  view.transport = to_string(shim ? tunnel::Transport::tls : tunnel::Transport::udp);
+  if (!status.hub) transports_.describe(view);
+}
+
 void Network::describe(ipc::GatewaySnapshot& out) {
   if (kernel_ && routing_view_.enabled) {
     // Both are the kill switch at work: what would have left around the exit, and what would have
@@ -85,6 +94,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
       if (!status.hub) view.answers = status.proof.usable;
       if (status.rtt) view.rtt_seconds = seconds(*status.rtt);
       view.hears_us = peer.hears_us;
+      describe_transport(view, status, peer);
       out.tunnels.push_back(std::move(view));
     }
   }

@@ -6,6 +6,7 @@
 
 #include "gateway/base/error.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,8 +45,10 @@ void forbid_core_files();
 // when netd was root.
 Result<void> verify_unprivileged(bool started_as_root);
 
-// Allow-list of system calls for the process that parses strangers' bytes; anything else fails with
-// EPERM. Applies to all threads started later.
-Result<void> restrict_system_calls();
+// Allow-list of system calls for processes that parse strangers' bytes; anything else fails with
+// EPERM. Applies to all threads started later. A process that is given all its sockets needs no
+// calls that make or connect one.
+enum class SystemCalls : std::uint8_t { with_new_sockets, without_new_sockets };
+Result<void> restrict_system_calls(SystemCalls which = SystemCalls::with_new_sockets);
 
 }  // namespace oceanid::process

@@ -165,6 +165,8 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
     out.overlay = config.tunnel->overlay;
     out.tunnel_listen = config.tunnel->listen.value_or(0);
     out.probe_port = config.tunnel->probe;
+    if (config.tunnel->tls)
+      out.transport = {config.tunnel->tls->bind.port, config.tunnel->tls->responder};
     out.links = links_of(config, tunnels);
   }
   for (std::size_t i = 0; i < config.exits.size(); ++i) {

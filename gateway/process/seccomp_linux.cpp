@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <span>
 
 #include <seccomp.h>
 
@@ -60,11 +61,6 @@ constexpr auto allowed_calls = std::to_array<int>({
     SCMP_SYS(futex),
     SCMP_SYS(futex_waitv),
     // sockets
-    SCMP_SYS(socket),
-    SCMP_SYS(socketpair),
-    SCMP_SYS(connect),
-    SCMP_SYS(bind),
-    SCMP_SYS(listen),
     SCMP_SYS(accept),
     SCMP_SYS(accept4),
     SCMP_SYS(shutdown),
@@ -145,21 +141,31 @@ constexpr auto allowed_calls = std::to_array<int>({
     SCMP_SYS(exit_group),
 });
 
+constexpr auto socket_calls = std::to_array<int>(
+    {SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen)});
+
+// A name that this architecture lacks resolves to a negative pseudo number: nothing to allow.
+Result<void> allow(scmp_filter_ctx filter, std::span<const int> calls) {
+  for (const int call : calls) {
+    if (call < 0) continue;
+    if (const int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0); rc != 0)
+      return fail_errno("allow a system call", -rc);
+  }
+  return {};
+}
+
 struct FilterFree {
   void operator()(void* filter) const { seccomp_release(filter); }
 };
 
 }  // namespace
 
-Result<void> restrict_system_calls() {
+Result<void> restrict_system_calls(SystemCalls which) {
   const std::unique_ptr<void, FilterFree> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (!filter) return fail(Errc::unsupported, "cannot make a seccomp filter");
-  for (const int call : allowed_calls) {
-    // A name that this architecture lacks resolves to a negative pseudo number: nothing to allow.
-    if (call < 0) continue;
-    if (const int rc = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0); rc != 0)
-      return fail_errno("allow a system call", -rc);
-  }
+  if (auto done = allow(filter.get(), allowed_calls); !done) return done;
+  if (which == SystemCalls::with_new_sockets)
+    if (auto done = allow(filter.get(), socket_calls); !done) return done;
   scmp_arg_cmp thread_only{};  // clone(flags, …): only with CLONE_THREAD, never a new process
   thread_only.arg = 0;
   thread_only.op = SCMP_CMP_MASKED_EQ;

@@ -12,6 +12,8 @@
 namespace oceanid::process {
 
 std::vector<std::string> secret_files(const Config& config);  // in a stable order, each once
-Result<UniqueFd> open_secret_file(const std::string& path);   // at most 1 MiB
+// And those that netd reads itself, for the TLS transport of tunnels: what a change is followed of.
+std::vector<std::string> all_secret_files(const Config& config);
+Result<UniqueFd> open_secret_file(const std::string& path);  // at most 1 MiB
 
 }  // namespace oceanid::process

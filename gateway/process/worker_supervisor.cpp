@@ -1,6 +1,7 @@
 #include "gateway/process/worker_supervisor.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/process/launcher.hpp"
 
 #include <algorithm>
 
@@ -30,11 +31,10 @@ UniqueFd duplicate(int fd) {
 
 }  // namespace
 
-WorkerSupervisor::WorkerSupervisor(asio::io_context& io, UniqueFd launcher,
+WorkerSupervisor::WorkerSupervisor(asio::io_context& io, LauncherClient& launcher,
                                    const ListenerSet& listeners, Events events)
     : io_(io),
-      launcher_fd_(launcher.get()),
-      launcher_(io.get_executor(), std::move(launcher)),
+      launcher_(launcher),
       listeners_(listeners),
       events_(std::move(events)),
       ended_(io),
@@ -45,8 +45,6 @@ WorkerSupervisor::WorkerSupervisor(asio::io_context& io, UniqueFd launcher,
 
 void WorkerSupervisor::start(WorkerConfiguration configuration) {
   configuration_ = std::move(configuration);
-  tasks_.spawn("launcher messages", launcher_messages());
-  tasks_.spawn("launcher writer", launcher_.write_loop());
   tasks_.spawn("worker supervisor", run_workers());
 }
 
@@ -82,41 +80,10 @@ void WorkerSupervisor::request_names(const std::vector<std::string>& names) {
   send(ipc::resolve_frame, names_);
 }
 
-awaitable<void> WorkerSupervisor::launcher_messages() {
-  for (;;) {
-    auto frame = co_await launcher_.receive();
-    if (!frame) {
-      launcher_gone_ = true;
-      if (!draining_)
-        log::error("gateway", "the launcher is gone: when the worker ends, so does the gateway",
-                   {{"error", frame.error().what}});
-      co_return;
-    }
-    if (frame->type == ipc::started_frame) {
-      if (auto started = ipc::decode<ipc::Started>(frame->body, "started")) {
-        worker_pid_ = started->pid;
-        log::info("gateway", "worker started", {{"pid", std::to_string(worker_pid_)}});
-      }
-    } else if (frame->type == ipc::exited_frame) {
-      if (auto exited = ipc::decode<ipc::Exited>(frame->body, "exited"))
-        log::write(draining_ ? log::Level::info : log::Level::warn, "gateway", "worker ended",
-                   {{"pid", std::to_string(exited->pid)}, {"how", exited->how}});
-    }
-  }
-}
-
 Result<std::shared_ptr<ipc::Channel>> WorkerSupervisor::launch() {
-  auto pair = ipc::make_socketpair();
-  if (!pair) return std::unexpected(std::move(pair.error()));
-  ipc::Frame order;
-  order.type = ipc::start_worker_frame;
-  order.body = boost::json::value_from(ipc::StartWorker{configuration_.user});
-  order.fds.push_back(std::move(pair->second));
-  order.fds.emplace_back(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
-  if (!order.fds.back()) return fail_errno("open our own program");
-  if (auto sent = launcher_.send(std::move(order)); !sent)
-    return std::unexpected(std::move(sent.error()).context("ask the launcher for a worker"));
-  return std::make_shared<ipc::Channel>(io_.get_executor(), std::move(pair->first));
+  auto socket = launcher_.launch(worker_kind, configuration_.user);
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  return std::make_shared<ipc::Channel>(io_.get_executor(), std::move(*socket));
 }
 
 awaitable<void> WorkerSupervisor::run_workers() {
@@ -143,7 +110,7 @@ awaitable<void> WorkerSupervisor::run_workers() {
     if (draining_) co_return;
     ++restarts_;
     events_.ended("the worker ended unexpectedly");
-    if (launcher_gone_) {
+    if (launcher_.gone()) {
       events_.stranded();
       co_return;
     }
@@ -297,6 +264,7 @@ awaitable<Result<boost::json::value>> WorkerSupervisor::ask(std::string command,
 
 awaitable<bool> WorkerSupervisor::drain(std::chrono::milliseconds patience) {
   draining_ = true;
+  launcher_.expect_ends();
   send(ipc::drain_frame, nullptr);
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (worker_ && std::chrono::steady_clock::now() < deadline) {

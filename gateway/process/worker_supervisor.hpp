@@ -9,7 +9,7 @@
 #include "gateway/ipc/channel.hpp"
 #include "gateway/ipc/messages.hpp"
 #include "gateway/ipc/snapshot.hpp"
-#include "gateway/process/launcher.hpp"
+#include "gateway/process/launcher_client.hpp"
 #include "gateway/process/listeners.hpp"
 
 #include <chrono>
@@ -46,7 +46,7 @@ class WorkerSupervisor {
     std::function<void()> stranded;  // no worker, and no launcher to start another
   };
 
-  WorkerSupervisor(asio::io_context& io, UniqueFd launcher, const ListenerSet& listeners,
+  WorkerSupervisor(asio::io_context& io, LauncherClient& launcher, const ListenerSet& listeners,
                    Events events);
 
   void start(WorkerConfiguration configuration);
@@ -66,13 +66,10 @@ class WorkerSupervisor {
   // Tells the worker to finish and waits until it has ended or `patience` is over.
   awaitable<bool> drain(std::chrono::milliseconds patience);
   awaitable<void> stop();
-  // The launcher's channel, for a successor of this process (upgrade); call after stop().
-  int launcher_fd() const { return launcher_fd_; }
 
  private:
   awaitable<void> run_workers();
   awaitable<void> serve(std::shared_ptr<ipc::Channel> channel);
-  awaitable<void> launcher_messages();
   Result<std::shared_ptr<ipc::Channel>> launch();
   bool send_configuration(ipc::Channel& channel);
   bool send_listeners(ipc::Channel& channel);
@@ -90,17 +87,14 @@ class WorkerSupervisor {
   };
 
   asio::io_context& io_;
-  int launcher_fd_;
-  ipc::Channel launcher_;
+  LauncherClient& launcher_;
   const ListenerSet& listeners_;
   Events events_;
   WorkerConfiguration configuration_;
   boost::json::value exits_;
   boost::json::value names_;
   std::shared_ptr<ipc::Channel>
-      worker_;  // shared with the running serve(), which may outlive a replace
-  std::int64_t worker_pid_ = 0;
-  bool launcher_gone_ = false;
+      worker_;                  // shared with the running serve(), which may outlive a replace
   std::uint64_t answered_ = 0;  // generation of the last `ready` of this worker
   bool ready_ = false;
   bool draining_ = false;

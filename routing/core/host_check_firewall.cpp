@@ -35,6 +35,10 @@ std::vector<Need> needed_ports(const Inputs& wanted) {
   if (wanted.tunnel_listen != 0) out.push_back({true, wanted.tunnel_listen, "peers that dial us"});
   if (wanted.tunnel_listen != 0 && wanted.probe_port != 0)
     out.push_back({true, wanted.probe_port, "the tunnels' probes"});
+  if (wanted.transport) {
+    out.push_back({false, wanted.transport->tls, "peers whose network blocks UDP"});
+    out.push_back({true, wanted.transport->responder, "peers that ask whether UDP passes"});
+  }
   return out;
 }
 

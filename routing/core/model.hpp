@@ -85,6 +85,13 @@ struct Interception {
   bool operator==(const Interception&) const = default;
 };
 
+// What peers reach beside tunnel_listen where UDP is blocked for them.
+struct TransportPorts {
+  std::uint16_t tls = 0;        // TCP
+  std::uint16_t responder = 0;  // UDP: says whether UDP passes
+  bool operator==(const TransportPorts&) const = default;
+};
+
 struct Inputs {
   std::optional<RoutingSettings> routing;
   std::optional<ServeExitSettings> serve_exit;
@@ -93,6 +100,7 @@ struct Inputs {
   bool overlay = false;
   std::uint16_t tunnel_listen = 0;  // 0: nobody dials us
   std::uint16_t probe_port = 0;
+  std::optional<TransportPorts> transport;    // none: peers have UDP only
   std::vector<ExitPath> exits;                // in configuration order: table + 1 + i
   std::optional<std::size_t> active;          // index of the exit that carries routed traffic
   std::optional<std::size_t> draining;        // whose connections from before a switch go on

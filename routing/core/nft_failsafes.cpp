@@ -28,6 +28,9 @@ void NftParts::failsafes_in() {
   out.line("udp sport . udp dport { 67 . 68, 547 . 546 } return");
   for (const std::uint16_t port : {scene.in.tunnel_listen, scene.in.probe_port})
     if (port != 0) out.line(fmt::format("iifname != \"oc-*\" udp dport {} return", port));
+  if (!scene.in.transport) return;
+  out.line(fmt::format("iifname != \"oc-*\" tcp dport {} return", scene.in.transport->tls));
+  out.line(fmt::format("iifname != \"oc-*\" udp dport {} return", scene.in.transport->responder));
 }
 
 // Answers only: a connection that this node opens from port 22 is none of the operator's.

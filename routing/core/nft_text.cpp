@@ -235,6 +235,7 @@ NftTables make_nft(const Scene& scene) {
   parts.select();
   parts.left_behind();
   parts.exempt();
+  parts.transport();
   parts.intercept();
   parts.reply_path();
   parts.forward();

@@ -28,6 +28,7 @@ struct NftParts {
   void translation();  // identity and exit source NAT
   void last_line();
   void left_behind();  // resets after a switch
+  void transport();    // other ports that peers may dial
   void intercept();    // towards transparent listeners, and nothing around them
 
   std::string set_bit(const Mark& bit, bool connection) const;

@@ -21,9 +21,10 @@ enum class TransportChoice : std::uint8_t { automatic, udp, tls };
 
 struct TlsAccept {
   SocketAddress bind;
-  std::string certificate;
-  std::string key;
+  std::optional<std::string> certificate;  // none: one is made up, the peers' keys prove both sides
+  std::optional<std::string> key;
   std::optional<std::string> client_ca;
+  std::uint16_t responder = 51822;  // UDP: answers peers that ask whether UDP passes
   bool operator==(const TlsAccept&) const = default;
 };
 
@@ -61,6 +62,7 @@ struct TunnelSettings {
   std::string wireguard_go = "wireguard-go";
   std::optional<unsigned> mtu;  // none: auto
   milliseconds mtu_raise = 10min;
+  milliseconds return_after = 1min;  // of UDP that answers, from a lower rung back to it
   bool overlay = false;
   std::vector<SocketAddress> dns;  // servers for endpoint names; empty: the host's
   std::optional<TlsAccept> tls;

@@ -36,6 +36,8 @@ class EchoProber {
 
   awaitable<void> run();  // until stop() or cancellation; the prober must outlive it
   void stop();
+  // Asks at once: whoever hears us through the tunnel answers to where we are now.
+  void nudge();
 
   // The MTU inside the tunnel; 0: no full-size echoes. `on_lost`: called from run() while they do
   // not come back, though they did before.
@@ -69,6 +71,7 @@ class EchoProber {
   unsigned full_missing_ = 0;
   TimePoint full_next_{};
   asio::steady_timer timer_;
+  bool hurried_ = false;
   bool stopping_ = false;
 };
 

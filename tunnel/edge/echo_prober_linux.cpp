@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
@@ -48,6 +49,11 @@ EchoProber::EchoProber(const asio::any_io_executor& executor, Target target,
 
 void EchoProber::stop() {
   stopping_ = true;
+  timer_.cancel();
+}
+
+void EchoProber::nudge() {
+  hurried_ = true;
   timer_.cancel();
 }
 
@@ -199,7 +205,7 @@ awaitable<void> EchoProber::run() {
     take_answers();
     const auto now = std::chrono::steady_clock::now();
     tracker_.check(now);
-    if (now >= tracker_.next_request(now)) ask(now);
+    if (std::exchange(hurried_, false) || now >= tracker_.next_request(now)) ask(now);
     ask_full_size(now);
     report();
     const auto next = tracker_.next_request(now);

@@ -29,6 +29,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace oceanid::tunnel {
@@ -74,6 +75,7 @@ struct TunnelStatus {
   std::uint64_t echo_answered = 0;
   std::optional<std::chrono::nanoseconds> rtt;
   unsigned full_size_missing = 0;  // echoes as large as the MTU, in a row
+  std::optional<std::chrono::nanoseconds> echo_silence;  // since the last answer; none: never one
   ExitFindings findings;           // dialled devices only; what the tunnel knows of itself
   ExitProof proof;                 // dialled devices only; why (not) usable
   std::string error;               // why it is not present; empty: nothing wrong
@@ -92,7 +94,11 @@ class TunnelManager {
     std::chrono::milliseconds interval{200};  // health.interval
     std::uint32_t down_after = 3;             // health.down_after
     Mark fwmark{0, 0};                        // of encapsulated packets: routing's underlay mark
+    std::vector<HostPort> transports;  // TLS endpoints and proxies: resolved and bypassed too
   };
+  // Where packets to a dialled peer go instead of to its endpoint: to another port of the same
+  // host, or to a shim on this machine.
+  using Detour = std::variant<std::uint16_t, SocketAddress>;
 
   TunnelManager(const asio::any_io_executor& executor, Options options);
 
@@ -111,6 +117,16 @@ class TunnelManager {
   void set_resolved(const std::string& name, std::vector<IpAddress> addresses);
   // Addresses of all dialled peers as far as they are known; the routing side always bypasses them.
   std::vector<SocketAddress> peer_endpoints() const;
+  // What is known of one of Wanted::transports, as far as this node has a route there.
+  std::vector<SocketAddress> addresses_of(const HostPort& transport) const;
+  // Where we dial the peer; none: not resolved yet.
+  std::optional<SocketAddress> endpoint_of(const std::string& peer) const;
+
+  // Takes effect at once and keeps the session: WireGuard only learns another address. None: the
+  // endpoint itself. Peers that are not dialled are ignored.
+  void set_detour(const std::string& peer, std::optional<Detour> detour);
+  // What both sides of the peer's transports prove themselves with.
+  Result<TransportKey> transport_key_of(const std::string& peer) const;
 
   std::vector<TunnelStatus> status() const;
   std::optional<PublicKey> public_key() const { return public_key_; }
@@ -220,6 +236,7 @@ class TunnelManager {
   std::function<void()> on_change_;
   EndpointBook book_;
   std::map<std::string, SocketAddress> chosen_;  // by HostPort text: where we dial
+  std::map<std::string, Detour> detours_;        // by peer
   std::unique_ptr<Backend> backend_;
   std::map<IfName, Device> devices_;
   std::vector<IfName> to_remove_;

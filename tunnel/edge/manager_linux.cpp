@@ -117,10 +117,7 @@ ResolvedEndpoints TunnelManager::choose_endpoints() {
       candidates.push_back({address, peer.endpoint->port});
     // A home connection without IPv6 must not dial a name's IPv6 address for ever. With no route to
     // any of them the line is down, and what was chosen stays.
-    std::vector<SocketAddress> routed;
-    std::ranges::copy_if(candidates, std::back_inserter(routed),
-                         [&](const SocketAddress& to) { return has_route(to, wanted_.fwmark); });
-    if (!routed.empty()) candidates = std::move(routed);
+    candidates = with_route(std::move(candidates), wanted_.fwmark);
     const std::string name = peer.endpoint->to_string();
     const auto before = chosen_.find(name);
     const auto current = before == chosen_.end() ? std::optional<SocketAddress>() : before->second;
@@ -128,6 +125,12 @@ ResolvedEndpoints TunnelManager::choose_endpoints() {
       chosen_.insert_or_assign(name, *endpoint);
       endpoints.emplace(peer.name, *endpoint);
     }
+    const auto detour = detours_.find(peer.name);
+    if (detour == detours_.end()) continue;
+    if (const auto* shim = std::get_if<SocketAddress>(&detour->second))
+      endpoints.insert_or_assign(peer.name, *shim);
+    else if (const auto chosen = endpoints.find(peer.name); chosen != endpoints.end())
+      chosen->second.port = std::get<std::uint16_t>(detour->second);
   }
   return endpoints;
 }
@@ -279,6 +282,7 @@ awaitable<void> TunnelManager::converge_device(IfName name) {
   }
   device.applied = true;
   device.due = false;
+  if (device.prober) device.prober->nudge();  // the peer's answers follow to another endpoint
   device.applied_at = Clock::now();
   device.error.clear();
   device.failed_snapshots = 0;
@@ -389,6 +393,8 @@ std::vector<std::string> TunnelManager::names_to_resolve() const {
   for (const PeerSettings& peer : wanted_.settings.peers)
     if (peer.endpoint && !IpAddress::parse(peer.endpoint->host))
       names.push_back(peer.endpoint->host);
+  for (const HostPort& transport : wanted_.transports)
+    if (!IpAddress::parse(transport.host)) names.push_back(transport.host);
   std::ranges::sort(names);
   names.erase(std::ranges::unique(names).begin(), names.end());
   return names;

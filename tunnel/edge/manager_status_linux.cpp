@@ -8,11 +8,16 @@
 
 namespace oceanid::tunnel {
 
+// Not what the devices have now: that may be a shim of ours.
 std::vector<SocketAddress> TunnelManager::peer_endpoints() const {
   std::vector<SocketAddress> endpoints;
-  for (const auto& [name, device] : devices_)
-    for (const DesiredPeer& peer : device.desired.peers)
-      if (peer.endpoint) endpoints.push_back(*peer.endpoint);
+  const auto add = [&](const SocketAddress& endpoint) {
+    if (std::ranges::find(endpoints, endpoint) == endpoints.end()) endpoints.push_back(endpoint);
+  };
+  for (const PeerSettings& peer : wanted_.settings.peers)
+    if (const auto endpoint = endpoint_of(peer.name)) add(*endpoint);
+  for (const HostPort& transport : wanted_.transports)
+    std::ranges::for_each(addresses_of(transport), add);
   return endpoints;
 }
 
@@ -61,6 +66,7 @@ TunnelStatus TunnelManager::status_of(const Device& device) const {
   const EchoResult echo = device.prober ? device.prober->result(Clock::now()) : EchoResult();
   status.echo = echo.state;
   status.rtt = echo.rtt;
+  status.echo_silence = echo.silence;
   if (device.prober) {
     status.full_size_missing = device.prober->full_size_missing();
     status.echo_sent = device.prober->tracker().sent_total();

@@ -3,7 +3,10 @@
 #include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/base/runtime/unique_fd.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <utility>
 
 namespace oceanid::tunnel {
 
@@ -18,6 +21,13 @@ bool has_route(const SocketAddress& to, const Mark& fwmark) {
   // connect() on a datagram socket is a look-up of the route and no more.
   if (::connect(socket.get(), native.get(), native.length) == 0) return true;
   return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EADDRNOTAVAIL;
+}
+
+std::vector<SocketAddress> with_route(std::vector<SocketAddress> to, const Mark& fwmark) {
+  std::vector<SocketAddress> routed;
+  std::ranges::copy_if(to, std::back_inserter(routed),
+                       [&](const SocketAddress& one) { return has_route(one, fwmark); });
+  return routed.empty() ? std::move(to) : routed;
 }
 
 }  // namespace oceanid::tunnel

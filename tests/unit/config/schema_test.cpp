@@ -42,7 +42,6 @@ TEST(Reference, NamesKeysDefaultsAndWhatComesLater) {
       text,
       HasSubstr("| `tunnel.peers[].name` | a name of 1 to 9 characters out of a-z, 0-9 and - | "
                 "required |"));
-  EXPECT_THAT(text, HasSubstr("(not in this version: tls)"));
   EXPECT_THAT(text,
               HasSubstr("| `routing.interfaces` | one or more of: an interface name of up to 15 "
                         "characters | `[\"cni0\"]` |"));

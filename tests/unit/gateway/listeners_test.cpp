@@ -40,12 +40,14 @@ TEST(Listeners, NameEverySocketOfEveryCore) {
   proxy::ForwardSettings forward;
   forward.bind = SocketAddress::parse("[::]:5432").value();
   config.forwards.push_back(forward);
+  config.tunnel.emplace().tls.emplace().bind = SocketAddress::parse("[::]:443").value();
   const auto wanted = wanted_listeners(config, 2);
-  ASSERT_EQ(wanted.size(), 5U);
+  ASSERT_EQ(wanted.size(), 6U);
   EXPECT_EQ(wanted[0].tag.key, "proxy [::]:3128 #0");
   EXPECT_EQ(wanted[1].tag.key, "proxy [::]:3128 #1");
   EXPECT_EQ(wanted[3].tag.key, "forward [::]:5432 #1");
   EXPECT_EQ(wanted[4].tag.key, "admin 127.0.0.1:2000 #0");
+  EXPECT_EQ(wanted[5].tag.key, "transport [::]:443 #0") << "one: its process has one loop";
 }
 
 TEST(Listeners, OpenNothingWhenOneFails) {

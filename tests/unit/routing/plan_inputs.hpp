@@ -295,6 +295,13 @@ inline Inputs spilling_exit() {
   return in;
 }
 
+// An exit that peers may also dial by UDP 443 and by TLS.
+inline Inputs exit_with_transport() {
+  Inputs in = exit_without_pods();
+  in.transport = {443, 51822};
+  return in;
+}
+
 // A worker whose transparent listener takes its pods' connections to the web.
 inline Inputs intercepting() {
   Inputs in = dual_stack();
@@ -325,6 +332,7 @@ inline std::map<std::string, Inputs> all() {
           {"long-bypass", long_bypass()},
           {"exit-without-pods", exit_without_pods()},
           {"foreign-interface", foreign_interface()},
+          {"exit-with-transport", exit_with_transport()},
           {"mapped-exit", mapped_exit()},
           {"spilling-exit", spilling_exit()},
           {"intercepting", intercepting()},

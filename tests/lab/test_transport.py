@@ -1,0 +1,232 @@
+"""The TLS transport: where UDP is blocked, tunnels go on in TLS over TCP 443, in the same session, and come back by
+themselves. The three nodes have it configured for the tests of this file only."""
+import json
+import re
+import subprocess
+import time
+
+import pytest
+
+CONFIG = "/etc/oceanid/oceanid.yaml"
+RETURN_AFTER = 2  # seconds of UDP that answers, instead of a minute
+
+# Reads from one TLS connection, at 10 MB/s at most, until it is told to stop; then says as JSON when nothing came for
+# more than a tenth of a second: [moment at which it ended, length].
+BULK = r"""
+import json, select, socket, ssl, sys, time
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+raw = socket.create_connection((sys.argv[1], 443), 10)
+stream = context.wrap_socket(raw, server_hostname="www.example.test")
+stream.sendall(b"GET /bytes/2000000000 HTTP/1.1\r\nHost: www.example.test\r\nConnection: close\r\n\r\n")
+print("ready", flush=True)
+gaps, total, last, error = [], 0, time.time(), ""
+stream.settimeout(20)
+try:
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        part = stream.recv(65536)
+        if not part:
+            error = "the server closed"
+            break
+        now = time.time()
+        if now - last > 0.1:
+            gaps.append((now, now - last))
+        last, total = now, total + len(part)
+        time.sleep(len(part) / 10e6)
+except OSError as failure:
+    error = repr(failure)
+print(json.dumps({"gaps": gaps, "total": total, "error": error}), flush=True)
+"""
+
+
+class Bulk:
+    def __init__(self, lab, pod):
+        address = lab.exec(pod, "getent", "ahostsv4", "www.example.test").stdout.split()[0]
+        self.process = lab.popen(pod, "/usr/bin/python3", "-u", "-c", BULK, address, stdin=subprocess.PIPE)
+        assert self.process.stdout.readline().strip() == "ready", self.process.stderr.read()
+
+    def result(self):
+        out, errors = self.process.communicate("stop\n", timeout=60)
+        assert out, errors
+        return json.loads(out)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def bulk(tls_lab):
+    started = Bulk(tls_lab, "pod-styx-1")
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+def restart(lab, node):
+    """With the configuration on disk; a port below 1024 can be had at a start only."""
+    lab.fault("kill", "on", node, "all")
+    lab.fault("kill", "off", node)
+
+
+@pytest.fixture(scope="module")
+def tls_lab(whole_lab):
+    lab = whole_lab
+    before = {node: lab.exec(node, "cat", CONFIG).stdout for node in ("tethys", "meliae", "styx")}
+    for node in ("tethys", "meliae"):
+        text = re.sub(r"^tunnel:\n", 'tunnel:\n  tls: { bind: "[::]:443" }\n', before[node], flags=re.M)
+        lab.exec(node, "tee", CONFIG, input=text)
+    text = re.sub(r"^( +)endpoint: (\S+):\d+$", r'\1endpoint: \2:51820\n\1tls: { endpoint: "\2:443" }', before["styx"],
+                  flags=re.M)
+    text = re.sub(r"^tunnel:\n", f"tunnel:\n  return_after: {RETURN_AFTER}s\n", text, flags=re.M)
+    assert text.count("tls:") == 2, text
+    lab.exec("styx", "tee", CONFIG, input=text)
+    try:
+        for node in before:
+            restart(lab, node)
+        lab.healthy(40)
+        yield lab
+    finally:
+        lab.fault("drop-udp", "styx", "off")
+        for node, text in before.items():
+            lab.exec(node, "tee", CONFIG, input=text)
+            restart(lab, node)
+        lab.healthy(40)
+
+
+@pytest.fixture(autouse=True)
+def by_udp(tls_lab):
+    """Each test begins on UDP, and leaves nothing blocked."""
+    yield
+    tls_lab.fault("drop-udp", "styx", "off")
+    tls_lab.wait_for(lambda: transport(tls_lab) == "udp", 90)
+
+
+def tunnel_of(lab, peer="tethys"):
+    return next(one for one in lab.status("styx")["tunnels"] if one["device"] == f"oc-{peer}")
+
+
+def transport(lab, peer="tethys"):
+    return tunnel_of(lab, peer)["transport"]
+
+
+def test_a_bulk_transfer_survives_blocked_udp_and_its_return(tls_lab, bulk):
+    lab = tls_lab
+    lab.wait_for(lambda: transport(lab) == "udp", 20)
+    if tunnel_of(lab)["handshake_age_seconds"] > 90:  # WireGuard makes a new one every two minutes anyway
+        lab.wait_for(lambda: tunnel_of(lab)["handshake_age_seconds"] < 60, 60)
+    began, age = time.time(), tunnel_of(lab)["handshake_age_seconds"]
+    time.sleep(2)
+    blocked = time.time()
+    lab.fault("drop-udp", "styx", "on")
+    lab.wait_for(lambda: transport(lab) == "tls", 5, every=0.05)
+    time.sleep(4)
+    assert transport(lab) == "tls"
+    # What the exit sees: the peer comes from its own loopback.
+    hub = [one for one in lab.status("tethys")["tunnels"] if one["peer"] == "styx"]
+    assert [one["transport"] for one in hub if one["device"] == "oc-hub"] == ["tls"], hub
+    kept = tunnel_of(lab)["handshake_age_seconds"]
+    assert kept >= time.time() - began + age - 3, "the session is the one from before"
+    opened = time.time()
+    lab.fault("drop-udp", "styx", "off")
+    lab.wait_for(lambda: transport(lab) == "udp", 30, every=0.05)
+    returned = time.time()
+    time.sleep(3)
+    seen = bulk.result()
+    print("gaps:", [(round(end - blocked, 2), round(length, 2)) for end, length in seen["gaps"]],
+          "returned after", round(returned - opened, 2), "s; bytes", seen["total"])
+    assert not seen["error"] and seen["total"] > 20e6, seen
+    switch = [length for end, length in seen["gaps"] if blocked <= end < opened]
+    back = [length for end, length in seen["gaps"] if end >= opened]
+    assert max(switch, default=0) < 3, seen
+    assert max(back, default=0) < 0.5, seen
+    assert lab.leaks() == 0
+
+
+def test_metrics_and_events_name_the_transport(tls_lab):
+    lab = tls_lab
+    lab.fault("drop-udp", "styx", "on")
+    lab.wait_for(lambda: transport(lab) == "tls", 10)
+    time.sleep(1.5)
+    metrics = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
+    assert re.search(r'^oceanid_tunnel_transport\{peer="tethys",transport="tls"\} 1$', metrics, re.M), metrics
+    events = [event["text"] for event in lab.status("styx")["events"]]
+    assert "the tunnel to tethys goes by tls now, before by udp" in events, events
+    assert "tls" in lab.oceanid("styx", "status").stdout
+
+
+def test_a_start_in_a_network_without_udp_finds_tls(tls_lab):
+    lab = tls_lab
+    lab.fault("drop-udp", "styx", "on")
+    restart(lab, "styx")
+    lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 20)
+    assert transport(lab) == "tls"
+
+
+def test_a_restarted_worker_leaves_the_tls_transport_alone_and_a_killed_transport_comes_back(tls_lab):
+    lab = tls_lab
+    lab.fault("drop-udp", "styx", "on")
+    lab.wait_for(lambda: transport(lab) == "tls", 10)
+    started = Bulk(lab, "pod-styx-1")
+    try:
+        time.sleep(1)
+        before = lab.pids("styx", "oceanid-tls")
+        lab.fault("kill", "on", "styx", "worker")
+        time.sleep(2)
+        assert lab.pids("styx", "oceanid-tls") == before and len(before) == 1
+        killed = time.time()
+        lab.fault("kill", "on", "styx", "transport")
+        time.sleep(5)
+        seen = started.result()
+    finally:
+        started.close()
+    print("gaps:", [(round(end - killed, 2), round(length, 2)) for end, length in seen["gaps"]])
+    assert not seen["error"], seen
+    assert max((length for end, length in seen["gaps"] if end < killed), default=0) < 0.5, seen
+    assert transport(lab) == "tls"
+    assert len(lab.pids("styx", "oceanid-tls")) == 1
+
+
+def test_whoever_has_no_key_learns_nothing(tls_lab):
+    """A TLS client without our protocol gets a handshake, not a byte, and an end after some seconds."""
+    script = (
+        "import socket, ssl, sys, time\n"
+        "context = ssl.create_default_context()\n"
+        "context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n"
+        "stream = context.wrap_socket(socket.create_connection((sys.argv[1], 443), 5))\n"
+        "stream.settimeout(20)\n"
+        "stream.sendall(b'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+        "begin = time.time()\n"
+        "try:\n"
+        "    got = len(stream.recv(100))\n"
+        "except (ssl.SSLError, ConnectionError):\n"
+        "    got = 0\n"
+        "print(stream.version(), got, round(time.time() - begin, 1))\n")
+    version, got, seconds = tls_lab.exec("internet", "/usr/bin/python3", "-c", script, "203.0.113.10").stdout.split()
+    assert version == "TLSv1.3" and got == "0"
+    assert 2 < float(seconds) < 15
+
+
+def test_the_child_has_no_power(tls_lab):
+    """No capability, no root, no way to open a socket."""
+    pid = tls_lab.pids("tethys", "oceanid-tls")[0]
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status", encoding="ascii") if ":\t" in line)
+    assert all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd")), status
+    assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
+    assert "0" not in status["Uid"].split()
+
+
+def test_udp_443_is_taken_when_only_that_passes(tls_lab):
+    """The far side redirects it: blocked is WireGuard's own port alone."""
+    lab = tls_lab
+    namespace = lab.env()["LAB_STYX_NETNS"]
+    table = ("table inet blocked { chain out { type filter hook output priority -300; udp dport 51820 drop; }\n"
+             "chain in { type filter hook input priority -300; udp sport 51820 drop; } }")
+    subprocess.run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=table, text=True, check=True)
+    try:
+        lab.wait_for(lambda: transport(lab) == "udp-443", 10)
+        assert lab.seen_as("pod-styx-1") == "203.0.113.10"
+    finally:
+        subprocess.run(["ip", "netns", "exec", namespace, "nft", "delete", "table", "inet", "blocked"], check=True)
