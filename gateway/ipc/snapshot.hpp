@@ -80,9 +80,9 @@ struct TunnelView {
   std::optional<double> rtt_seconds;
   std::optional<PathView> path;
   std::uint32_t full_size_missing = 0;  // in-tunnel echoes as large as the MTU, in a row
-  std::optional<bool> hears_us;  // the peer's own word; none: it does not ask us for echoes
+  std::optional<bool> hears_us;         // the peer's own word; none: it does not ask us for echoes
   std::string key_in_force;  // "public_key" | "next_public_key" while both are named; else empty
-  std::string transport;                // "udp" | "udp-443" | "tls" | "tls-proxy"
+  std::string transport;     // "udp" | "udp-443" | "tls" | "tls-proxy"
   std::string transport_trouble;        // why TLS could not be had, when it was last asked for
   std::uint64_t transport_dropped = 0;  // datagrams that TLS would have delivered too late
 };

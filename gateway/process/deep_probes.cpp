@@ -76,7 +76,7 @@ struct DeepProbes::Round {
   std::shared_ptr<const proxy::Snapshot> serving;
   Sink sink;  // none: the round is over
   std::shared_ptr<const ExitTable> exits;
-  proxy::SslContext trust = proxy::probe_trust();
+  SslContext trust = proxy::probe_trust();
   std::map<std::string, std::unique_ptr<proxy::Resolver>> resolvers;
 
   std::unique_ptr<proxy::Resolver> make_resolver(const std::string& exit) {

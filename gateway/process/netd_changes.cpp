@@ -72,7 +72,7 @@ awaitable<Result<std::string>> Netd::reload(
     configuration_error_ = done.error().what;
     log::error("gateway", "reload refused; what runs goes on", {{"error", configuration_error_}});
     journal_.add("gateway", "a reload was refused; the former configuration stays in force");
-    manager_.ready(admin::diagnose(snapshot()));
+    manager_.ready(snapshot().diagnosis);
     co_return std::unexpected(std::move(done.error()).context("refused, what runs goes on"));
   }
   if (!passed_over) configuration_error_.clear();

@@ -136,7 +136,7 @@ awaitable<void> Netd::roll_back() {
       given_up, generation_);
   configuration_error_ = gone_back_;
   journal_.add("gateway", gone_back_);
-  manager_.ready(admin::diagnose(snapshot()));
+  manager_.ready(snapshot().diagnosis);
 }
 
 }  // namespace oceanid::process

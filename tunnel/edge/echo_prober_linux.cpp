@@ -102,8 +102,7 @@ bool EchoProber::open() {
 
 void EchoProber::ask_full_size(TimePoint now) {
   const std::size_t headers = target_.source.is_v4() ? 28 : 48;
-  if (full_mtu_ < headers + probe_packet_size || !carries(tracker_.state()) ||
-      !socket_.is_open()) {
+  if (full_mtu_ < headers + probe_packet_size || !carries(tracker_.state()) || !socket_.is_open()) {
     full_nonce_ = 0;
     full_missing_ = 0;
     return;

@@ -43,7 +43,7 @@ struct PeerStatus {
   std::uint64_t tx_bytes = 0;
   unsigned mtu = 0;                // inside the tunnel, to this peer
   std::optional<PathStatus> path;  // none: not measured, or not heard of
-  std::optional<bool> hears_us;  // its own word; none: it does not ask us
+  std::optional<bool> hears_us;    // its own word; none: it does not ask us
   // Which of its two keys is in force here; none: it has one.
   std::optional<bool> next_key_in_force;
 };
@@ -74,11 +74,11 @@ struct TunnelStatus {
   std::uint64_t echo_sent = 0;       // since the prober was made
   std::uint64_t echo_answered = 0;
   std::optional<std::chrono::nanoseconds> rtt;
-  unsigned full_size_missing = 0;  // echoes as large as the MTU, in a row
+  unsigned full_size_missing = 0;                        // echoes as large as the MTU, in a row
   std::optional<std::chrono::nanoseconds> echo_silence;  // since the last answer; none: never one
-  ExitFindings findings;           // dialled devices only; what the tunnel knows of itself
-  ExitProof proof;                 // dialled devices only; why (not) usable
-  std::string error;               // why it is not present; empty: nothing wrong
+  ExitFindings findings;  // dialled devices only; what the tunnel knows of itself
+  ExitProof proof;        // dialled devices only; why (not) usable
+  std::string error;      // why it is not present; empty: nothing wrong
 };
 
 class TunnelManager {

@@ -30,8 +30,11 @@ MtuFacts peer(unsigned path, unsigned inner) {
   tunnel.device = "oc-tethys";
   tunnel.endpoint = "203.0.113.10:51820";
   tunnel.mtu = inner;
-  tunnel.path =
-      ipc::PathView{.family = "ipv4", .state = "complete", .answered = true, .bytes = path};
+  auto& measured = tunnel.path.emplace();
+  measured.family = "ipv4";
+  measured.state = "complete";
+  measured.answered = true;
+  measured.bytes = path;
   facts.tunnel = tunnel;
   facts.tunnel_link = inner;
   return facts;
