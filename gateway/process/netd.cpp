@@ -69,7 +69,7 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
       program_(std::move(program)),
       launcher_(io, std::move(launcher)),
       network_(io, *loaded_.config, launcher_,
-               {.exits_changed = [this](const ExitTable& exits) { worker_.send_exits(exits); },
+               {.exits_changed = [this](const ExitTable& exits) { exits_changed(exits); },
                 .event = [this](const std::string& area,
                                 const std::string& text) { journal_.add(area, text); },
                 .transport_listener =
@@ -347,11 +347,17 @@ awaitable<void> Netd::shut_down(std::string why) {
   io_.stop();
 }
 
+// The admin endpoint shall not speak of the former exit until the next tick.
+void Netd::exits_changed(const ExitTable& exits) {
+  worker_.send_exits(exits);
+  asio::post(io_, [this] { worker_.send_snapshot(snapshot()); });
+}
+
 void Netd::worker_ready(const ipc::Ready& ready) {
   if (ready.error.empty()) {
     served_ = true;
     log::info("gateway", "accepting", {{"configuration", std::to_string(ready.generation)}});
-    manager_.ready(admin::diagnosis_of(snapshot()));
+    manager_.ready(snapshot().diagnosis);
     return;
   }
   log::error("gateway", "the configuration cannot be served", {{"error", ready.error}});

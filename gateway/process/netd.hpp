@@ -73,6 +73,7 @@ class Netd {
   awaitable<Result<boost::json::value>> down();
   Result<WorkerConfiguration> worker_configuration(const LoadedConfig& loaded,
                                                    std::uint64_t generation) const;
+  void exits_changed(const ExitTable& exits);
   void worker_ready(const ipc::Ready& ready);
   ipc::GatewaySnapshot snapshot();
   Result<UniqueFd> transport_listener(const SocketAddress& bind) const;

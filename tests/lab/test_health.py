@@ -45,6 +45,10 @@ def healthy(probing):
     assert lab.leaks() == 0
 
 
+def readyz(lab):
+    return lab.exec("styx", "curl", "-sS", "-w", "%{http_code}", "http://127.0.0.1:2000/readyz").stdout
+
+
 def exit_of(lab, name):
     return next(one for one in lab.status("styx")["exits"] if one["name"] == name)
 
@@ -104,13 +108,17 @@ def test_a_fault_moves_the_traffic_and_is_named(healthy, name):
         assert status["diagnosis_code"] == "standby"
         assert re.search(r"Traffic leaves by meliae; tethys is down \(" + phrase, status["diagnosis"]), status["diagnosis"]
         assert any(re.search("tethys is down: ", event["text"]) for event in status["events"])
-        body = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/readyz").stdout
-        assert body.startswith("ready\n") and "tethys is down" in body
+        body = lab.wait_for(lambda: "tethys is down" in (text := readyz(lab)) and text, 3)  # told once a second
+        assert body.startswith("ready\n") and body.endswith("200")
         metrics = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
         assert f'oceanid_exit_diagnosis{{exit="tethys",code="{found["code"]}"}} 1' in metrics
         assert 'oceanid_exit_state{exit="tethys",state="down"} 1' in metrics
     finally:
         switched_off(lab, arguments)
+    if name == "wrong-address":
+        # The provider's doing, beyond the exit: what still went there came out under the strange address.
+        lab.wait_for(lambda: exit_of(lab, "tethys")["code"] == "ok", 60)
+        lab.reset_leaks()
 
 
 def test_a_service_that_fails_everywhere_is_nobodys_fault(healthy):
@@ -134,8 +142,8 @@ def test_when_all_exits_are_gone_nothing_leaves_and_readiness_stays(healthy):
     try:
         found = lab.wait_for(lambda: (one := lab.status("styx"))["diagnosis_code"] in ("no_exit", "underlay_down") and one, 20)
         assert "nothing leaves" in found["diagnosis"]
-        answer = lab.exec("styx", "curl", "-sS", "-w", "%{http_code}", "http://127.0.0.1:2000/readyz").stdout
-        assert answer.endswith("200") and "nothing leaves" in answer
+        answer = lab.wait_for(lambda: "nothing leaves" in (text := readyz(lab)) and text, 3)
+        assert answer.endswith("200")
         assert lab.seen_as("pod-styx-1", check=False, patience=2) == ""
     finally:
         for node in ("tethys", "meliae"):

@@ -41,7 +41,9 @@ print(json.dumps({"gaps": gaps, "total": total, "error": error}), flush=True)
 
 class Bulk:
     def __init__(self, lab, pod):
-        address = lab.exec(pod, "getent", "ahostsv4", "www.example.test").stdout.split()[0]
+        # A transport that was just changed is proven by an echo before anything leaves by it.
+        said = lab.wait_for(lambda: lab.exec(pod, "getent", "ahostsv4", "www.example.test", check=False).stdout)
+        address = said.split()[0]
         self.process = lab.popen(pod, "/usr/bin/python3", "-u", "-c", BULK, address, stdin=subprocess.PIPE)
         assert self.process.stdout.readline().strip() == "ready", self.process.stderr.read()
 
@@ -223,10 +225,10 @@ def test_udp_443_is_taken_when_only_that_passes(tls_lab):
     lab = tls_lab
     namespace = lab.env()["LAB_STYX_NETNS"]
     table = ("table inet blocked { chain out { type filter hook output priority -300; udp dport 51820 drop; }\n"
-             "chain in { type filter hook input priority -300; udp sport 51820 drop; } }")
+             "chain in { type filter hook input priority -300; udp sport 51820 drop; }\n}\n")
     subprocess.run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=table, text=True, check=True)
     try:
         lab.wait_for(lambda: transport(lab) == "udp-443", 10)
-        assert lab.seen_as("pod-styx-1") == "203.0.113.10"
+        lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 10)
     finally:
         subprocess.run(["ip", "netns", "exec", namespace, "nft", "delete", "table", "inet", "blocked"], check=True)

@@ -25,7 +25,7 @@ namespace oceanid::tunnel {
 struct LadderPolicy {
   using Duration = std::chrono::nanoseconds;
   std::array<bool, transports> allowed{true, true, true, false};
-  Duration silence = std::chrono::seconds(1);
+  Duration silence = std::chrono::milliseconds(700);  // a TCP sender tries again 1.4 s after a cut
   Duration suspicion = std::chrono::milliseconds(400);  // then probes are fast and TLS is dialled
   Duration trial = std::chrono::seconds(3);
   unsigned successes = 10;
