@@ -49,6 +49,10 @@ def readyz(lab):
     return lab.exec("styx", "curl", "-sS", "-w", "%{http_code}", "http://127.0.0.1:2000/readyz").stdout
 
 
+def metrics(lab):
+    return lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
+
+
 def exit_of(lab, name):
     return next(one for one in lab.status("styx")["exits"] if one["name"] == name)
 
@@ -61,9 +65,8 @@ def test_targets_and_addresses_are_shown(healthy):
     assert seen["meliae", "exit_ip"]["seen"] == EXIT_ADDRESS["meliae"]
     assert seen["meliae", "tls www.example.test:443"]["certificate_days"] > 0
     assert status["diagnosis_code"] == "ok" and status["diagnosis"] == "Traffic leaves by tethys."
-    metrics = healthy.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
-    assert 'oceanid_probe_success{exit="tethys",target="dns www.example.test"} 1' in metrics
-    assert 'oceanid_diagnosis{code="ok"} 1' in metrics
+    for line in ('oceanid_probe_success{exit="tethys",target="dns www.example.test"} 1', 'oceanid_diagnosis{code="ok"} 1'):
+        healthy.wait_for(lambda: line in metrics(healthy), 3)  # the page is told once a second
 
 
 def switched_on(lab, arguments):
@@ -110,9 +113,9 @@ def test_a_fault_moves_the_traffic_and_is_named(healthy, name):
         assert any(re.search("tethys is down: ", event["text"]) for event in status["events"])
         body = lab.wait_for(lambda: "tethys is down" in (text := readyz(lab)) and text, 3)  # told once a second
         assert body.startswith("ready\n") and body.endswith("200")
-        metrics = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
-        assert f'oceanid_exit_diagnosis{{exit="tethys",code="{found["code"]}"}} 1' in metrics
-        assert 'oceanid_exit_state{exit="tethys",state="down"} 1' in metrics
+        for line in (f'oceanid_exit_diagnosis{{exit="tethys",code="{found["code"]}"}} 1',
+                     'oceanid_exit_state{exit="tethys",state="down"} 1'):
+            lab.wait_for(lambda: line in metrics(lab), 3)
     finally:
         switched_off(lab, arguments)
     if name == "wrong-address":
