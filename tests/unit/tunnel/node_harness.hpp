@@ -66,7 +66,16 @@ class Node {
   UniqueFd mount_;
 };
 
-// A veth pair between two nodes: `address` is given to the first as .1 and to the second as .2.
+// One end of a veth pair: its name in the node, and its address with the prefix length.
+struct LinkEnd {
+  const Node& node;
+  std::string name;
+  std::string address;
+};
+void link(const LinkEnd& first, const LinkEnd& second);
+
+// A veth pair "link0" between two nodes: 192.0.2.1 and 2001:db8::1 are the first's, .2 and ::2 the
+// second's.
 void connect(const Node& first, const Node& second);
 
 }  // namespace oceanid::tunnel::testing

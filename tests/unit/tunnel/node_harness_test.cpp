@@ -326,20 +326,22 @@ int Node::run(const std::string& shell_command) const {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-void connect(const Node& first, const Node& second) {
+void link(const LinkEnd& first, const LinkEnd& second) {
   // Made inside the first node and handed to the second: the host's own namespace never sees it.
-  const std::string make = "ip link add link0 type veth peer name link0 netns /proc/" +
-                           std::to_string(::getpid()) + "/fd/" +
-                           std::to_string(second.network_namespace());
-  must(first.run(make) == 0, "veth");
-  must(first.run(
-           "ip address add 192.0.2.1/24 dev link0; ip address add 2001:db8::1/64 dev link0 nodad; "
-           "ip link set link0 up") == 0,
-       "address");
-  must(second.run(
-           "ip address add 192.0.2.2/24 dev link0; ip address add 2001:db8::2/64 dev link0 nodad; "
-           "ip link set link0 up") == 0,
-       "address");
+  const std::string make = "ip link add " + first.name + " type veth peer name " + second.name +
+                           " netns /proc/" + std::to_string(::getpid()) + "/fd/" +
+                           std::to_string(second.node.network_namespace());
+  must(first.node.run(make) == 0, "veth");
+  for (const LinkEnd* end : {&first, &second})
+    must(end->node.run("ip address add " + end->address + " dev " + end->name + " && ip link set " +
+                       end->name + " up") == 0,
+         "address");
+}
+
+void connect(const Node& first, const Node& second) {
+  link({first, "link0", "192.0.2.1/24"}, {second, "link0", "192.0.2.2/24"});
+  must(first.run("ip address add 2001:db8::1/64 dev link0 nodad") == 0, "address");
+  must(second.run("ip address add 2001:db8::2/64 dev link0 nodad") == 0, "address");
 }
 
 }  // namespace oceanid::tunnel::testing
