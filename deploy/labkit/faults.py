@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 
@@ -21,6 +22,7 @@ USAGE = (
     "uplink-down on|off EXIT: eth0 loses its carrier",
     "nat-off on|off EXIT: every source NAT on the exit is gone",
     "wrong-nat on|off EXIT: its provider shows another address to the world",
+    "moved on|off EXIT ADDRESS: its name has another address, and no UDP reaches the former ones",
     "flush-nft on|off NODE: nft flush ruleset; off puts the neighbours' rules back",
     "purge-routes on|off NODE: oceanid's rules and routes are deleted; off does nothing",
     "networkd-purge on|off NODE: rules and routes of everybody but the kernel are deleted; off puts the neighbours' back",
@@ -185,6 +187,26 @@ def wrong_nat(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     batch(state.namespace(node.provider), f"addr {'replace' if on else 'del'} {other}/32 dev wan\n", "-force")
 
 
+def moved(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
+    """The name servers say so from now on; what they said before is good for as long as it was promised."""
+    import json
+    _exit_only(node)
+    former = state.values.pop("moved", {})
+    if former:
+        batch(state.namespace(node.name), f"addr del {former['address']} dev eth0\n", "-force")
+    name, renamed = f"{node.name}.{plan.ZONE}", {}
+    if on:
+        address = ipaddress.IPv4Interface(f"{arguments[0]}/{node.uplink4.split('/')[1]}")
+        batch(state.namespace(node.name), f"addr add {address} dev eth0\n")
+        state.values["moved"] = {"address": str(address)}
+        renamed = {name: {"A": [str(address.ip)], "AAAA": []}}
+    with open(f"{state.folder}/dns-overrides.json.new", "w", encoding="ascii") as out:
+        json.dump(renamed, out)
+    os.replace(f"{state.folder}/dns-overrides.json.new", f"{state.folder}/dns-overrides.json")
+    rules = [f"ip daddr {node.address4} meta l4proto udp drop", f"ip6 daddr {node.address6} meta l4proto udp drop"]
+    _rewrite(state, node, "moved", {"to_node": rules} if on else {})
+
+
 def nat_off(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     """Empties the NAT postrouting chains of Flannel and of oceanid on the exit itself."""
     import json
@@ -307,7 +329,7 @@ def _number(fault: str, arguments: list[str], low: float, high: float) -> float:
 
 
 FAULTS = {"cut": cut, "one-way": one_way, "drop-udp": drop_udp, "path-mtu": path_mtu, "loss": loss, "kill": kill,
-          "freeze": freeze, "uplink-down": uplink_down, "nat-off": nat_off, "wrong-nat": wrong_nat,
+          "freeze": freeze, "uplink-down": uplink_down, "nat-off": nat_off, "wrong-nat": wrong_nat, "moved": moved,
           "flush-nft": flush_nft, "purge-routes": purge_routes, "networkd-purge": networkd_purge,
           "flannel-flush": flannel_flush, "kube-proxy-mode": kube_proxy_mode, "link-gone": link_gone, "node-port": node_port}
 # Doing these twice is meant: what they destroy grows again.

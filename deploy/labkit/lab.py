@@ -183,7 +183,8 @@ def _services(state: State) -> None:
 def _start_service(state: State, name: str, who: str, module: str, arguments: list[str]) -> None:
     namespace = state.namespace(who)
     argv = [sys.executable, "-m", f"labkit.services.{module}", *arguments]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": DEPLOY, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": DEPLOY, "PYTHONDONTWRITEBYTECODE": "1",
+                   "LAB_DNS_OVERRIDES": f"{state.folder}/dns-overrides.json"}
     process = spawn(argv, state.log(name), enter=lambda: enter_net(namespace), environment=environment)
     state.remember(name, process)
 

@@ -48,8 +48,10 @@ inline constexpr std::string_view snapshot_frame = "snapshot";  // body: Gateway
 inline constexpr std::string_view resolve_frame = "resolve";
 struct Resolve {
   std::vector<std::string> names;  // endpoint host names
+  std::vector<std::string>
+      urgent;  // of these, whose tunnels do not answer: asked anew, past any cache
 };
-BOOST_DESCRIBE_STRUCT(Resolve, (), (names))
+BOOST_DESCRIBE_STRUCT(Resolve, (), (names, urgent))
 
 // A question of the command line that only the worker can answer; exactly one `answer` follows.
 inline constexpr std::string_view question_frame = "question";

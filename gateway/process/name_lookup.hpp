@@ -10,6 +10,7 @@
 #include "tunnel/core/settings.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,15 +24,22 @@ class NameLookup {
   explicit NameLookup(asio::io_context& io);
   // Replaces what was asked before.
   void start(std::vector<std::string> names, const tunnel::TunnelSettings& settings, Sink sink);
+  // These are asked at once and every two seconds, past the cache, for as long as they are named
+  // here: their tunnels do not answer, so the address may have changed.
+  void hurry(std::vector<std::string> names);
   awaitable<void> stop();
 
  private:
   struct Round {
+    std::function<std::unique_ptr<proxy::Resolver>()> make_resolver;
     std::unique_ptr<proxy::Resolver> resolver;
     std::vector<std::string> names;
+    std::vector<std::string> urgent;
+    std::map<std::string, asio::steady_timer> pauses;
     Sink sink;
   };
   static awaitable<void> ask(std::shared_ptr<Round> round, std::string name);
+  static awaitable<void> pause(Round& round, const std::string& name, bool answered);
 
   asio::io_context& io_;
   std::shared_ptr<Round> round_;  // shared with its coroutines; an older round ends by itself

@@ -151,7 +151,7 @@ awaitable<void> Netd::run() {
   }
   worker_.start(std::move(*for_worker));
   worker_.send_exits(network_.exits());
-  worker_.request_names(network_.endpoint_names());
+  worker_.request_names(network_.endpoint_names(), network_.names_in_doubt());
   store_listeners();
   files_.watch({loaded_.path});
   files_.watch(all_secret_files(config));
@@ -172,6 +172,7 @@ awaitable<void> Netd::tick() {
   for (;;) {
     co_await sleep_for(tick_interval);
     worker_.send_snapshot(snapshot());
+    if (!changing_) worker_.request_names(network_.endpoint_names(), network_.names_in_doubt());
     if (!changing_ && !stopping_ && probation_is_over())
       tasks_.spawn("roll back", roll_back());
     else if (!changing_ && !stopping_ && files_.changed())

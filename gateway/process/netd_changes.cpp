@@ -113,7 +113,7 @@ void Netd::in_force(LoadedConfig fresh, std::optional<WorkerConfiguration> for_w
   }
   drop_listeners();
   worker_.send_exits(network_.exits());
-  worker_.request_names(network_.endpoint_names());
+  worker_.request_names(network_.endpoint_names(), network_.names_in_doubt());
   store_listeners();
 }
 

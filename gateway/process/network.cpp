@@ -171,6 +171,10 @@ std::vector<std::string> Network::endpoint_names() const {
   return tunnels_ ? tunnels_->names_to_resolve() : std::vector<std::string>();
 }
 
+std::vector<std::string> Network::names_in_doubt() const {
+  return tunnels_ ? tunnels_->names_in_doubt() : std::vector<std::string>();
+}
+
 void Network::mark_due() {
   due_ = true;
   wake_.cancel();

@@ -61,6 +61,7 @@ class Network {
   void probed(const ipc::Probes& probes);
   void resolved(const std::string& name, const std::vector<IpAddress>& addresses);
   std::vector<std::string> endpoint_names() const;
+  std::vector<std::string> names_in_doubt() const;  // of these: the tunnel does not answer
 
   const ExitTable& exits() const { return exits_; }
   void describe(ipc::GatewaySnapshot& out);

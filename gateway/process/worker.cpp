@@ -103,8 +103,12 @@ class Worker {
     if (frame.type == ipc::resolve_frame) {
       auto resolve = ipc::decode<ipc::Resolve>(frame.body, "resolve");
       if (!resolve) return std::unexpected(std::move(resolve.error()));
-      endpoint_names_ = std::move(resolve->names);
-      start_lookups();
+      const auto before = std::exchange(endpoint_names_, std::move(resolve->names));
+      urgent_names_ = std::move(resolve->urgent);
+      if (before != endpoint_names_)
+        start_lookups();
+      else
+        names_.hurry(urgent_names_);
       return {};
     }
     if (frame.type == ipc::question_frame) {
@@ -292,6 +296,7 @@ class Worker {
       remember_endpoint(resolved);
       send(ipc::resolved_frame, boost::json::value_from(resolved));
     });
+    names_.hurry(urgent_names_);
   }
 
   // Nodes, so nobody's destination: the guard must know them as soon as they are known.
@@ -378,6 +383,7 @@ class Worker {
   Given given_;
   std::shared_ptr<proxy::PasswordUsers> users_;
   std::vector<std::string> endpoint_names_;
+  std::vector<std::string> urgent_names_;  // of these: their tunnels do not answer
   std::map<std::string, std::vector<IpAddress>> endpoints_;  // by name, as last resolved
   std::shared_ptr<const ExitTable> exits_ = std::make_shared<const ExitTable>();
   ipc::GatewaySnapshot snapshot_;

@@ -75,8 +75,11 @@ void WorkerSupervisor::send_snapshot(const ipc::GatewaySnapshot& snapshot) {
   if (ready_) send(ipc::snapshot_frame, boost::json::value_from(snapshot));
 }
 
-void WorkerSupervisor::request_names(const std::vector<std::string>& names) {
-  names_ = boost::json::value_from(ipc::Resolve{names});
+void WorkerSupervisor::request_names(const std::vector<std::string>& names,
+                                     const std::vector<std::string>& urgent) {
+  auto wanted = boost::json::value_from(ipc::Resolve{names, urgent});
+  if (wanted == names_) return;
+  names_ = std::move(wanted);
   send(ipc::resolve_frame, names_);
 }
 

@@ -55,7 +55,8 @@ class WorkerSupervisor {
   void reconfigure(WorkerConfiguration configuration);
   void send_exits(const ExitTable& exits);
   void send_snapshot(const ipc::GatewaySnapshot& snapshot);
-  void request_names(const std::vector<std::string>& names);
+  // `urgent`: those of tunnels that do not answer. Sent when it is news.
+  void request_names(const std::vector<std::string>& names, const std::vector<std::string>& urgent);
 
   // What only the worker knows. An error when there is no worker, it ends, or does not answer.
   awaitable<Result<boost::json::value>> ask(std::string command, boost::json::value arguments,

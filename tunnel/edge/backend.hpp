@@ -64,6 +64,6 @@ Result<std::unique_ptr<Backend>> choose_backend(BackendChoice choice,
 awaitable<Result<void>> remove_all_devices(asio::any_io_executor executor, BackendOptions options);
 
 // The rule of force_handshake, shared by the backends.
-inline constexpr std::chrono::seconds forced_handshake_pause{3};
+inline constexpr std::chrono::milliseconds forced_handshake_pause{480};
 
 }  // namespace oceanid::tunnel

@@ -285,7 +285,7 @@ awaitable<Result<void>> KernelBackend::force_handshake(IfName device, PublicKey 
   const auto now = std::chrono::steady_clock::now();
   const auto last = forced_.find({device, peer});
   if (last != forced_.end() && now - last->second < forced_handshake_pause)
-    co_return fail(Errc::limit, "a handshake was forced less than 3 s ago");
+    co_return fail(Errc::limit, "a handshake was forced less than half a second ago");
   const auto known = desired_.find(device);
   if (known == desired_.end()) co_return fail(Errc::not_found, device.str() + " is not ours");
   const auto& peers = known->second.peers;

@@ -112,6 +112,7 @@ class TunnelManager {
 
   // Host names of endpoints for the worker to resolve; literals are not among them.
   std::vector<std::string> names_to_resolve() const;
+  std::vector<std::string> names_in_doubt() const;  // endpoints of dialled tunnels without echo
   // Fresh addresses of one name, best first. Kept on disk as last good ones; none: the old ones
   // stay.
   void set_resolved(const std::string& name, std::vector<IpAddress> addresses);
@@ -221,6 +222,8 @@ class TunnelManager {
   awaitable<void> converge_device(IfName name);
   awaitable<void> refresh(IfName name);
   awaitable<void> revive(IfName name);
+  static std::optional<std::chrono::milliseconds> known_pause(const Device& device);
+  Clock::duration patience_with(const std::string& peer) const;
   void note_progress(Device& device, const DeviceSnapshot& snapshot) const;
   void lost(const IfName& name, std::string why);
   void postpone(Device& device);

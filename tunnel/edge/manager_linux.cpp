@@ -16,9 +16,13 @@ constexpr auto first_backoff = 200ms;
 constexpr auto longest_backoff = 10s;
 constexpr auto settled = 10s;  // a device that lived this long starts again without delay
 // A peer that restarted has no session any more; WireGuard alone notices after 15 s and then tries
-// every 5 s. A forced handshake brings it back within seconds (measured: 0.6 s instead of 13 to 15
-// s). The pause doubles, because a peer without our echo responder looks just as quiet.
+// every 5 s. A forced handshake brings it back at once, so one that has answered echoes is tried
+// every half second, or three of its round trips. A peer with another transport keeps its session
+// for that first. The pause for one that never answered doubles: it may have no echo responder.
 constexpr auto quiet_too_long = 2s;
+constexpr auto echo_too_long = 1s;
+constexpr std::chrono::milliseconds known_peer_pause = forced_handshake_pause + 20ms;
+constexpr std::chrono::milliseconds longest_known_pause = 3s;
 constexpr std::chrono::milliseconds first_handshake_pause = 4s;
 constexpr std::chrono::milliseconds longest_handshake_pause = 60s;
 // More than echoes make of a quiet tunnel in a second.
@@ -320,17 +324,38 @@ void TunnelManager::note_progress(Device& device, const DeviceSnapshot& snapshot
   device.quiet_since = Clock::now();
 }
 
+// None: the peer has never answered an echo.
+std::optional<std::chrono::milliseconds> TunnelManager::known_pause(const Device& device) {
+  if (!device.prober || !device.prober->tracker().last_reply()) return std::nullopt;
+  const auto trip = device.prober->tracker().rtt().value_or(0ms);
+  return std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(3 * trip),
+                    known_peer_pause, longest_known_pause);
+}
+
+TunnelManager::Clock::duration TunnelManager::patience_with(const std::string& peer) const {
+  const auto settings = std::ranges::find(wanted_.settings.peers, peer, &PeerSettings::name);
+  return settings != wanted_.settings.peers.end() && settings->tls ? quiet_too_long : echo_too_long;
+}
+
 awaitable<void> TunnelManager::revive(IfName name) {
   const auto at = devices_.find(name);
   if (at == devices_.end() || !at->second.applied || at->second.desired.hub) co_return;
   Device& device = at->second;
   const auto now = Clock::now();
   const DesiredPeer& peer = device.desired.peers.front();
-  if (!peer.endpoint || now - device.quiet_since < quiet_too_long || now < device.handshake_due_at)
-    co_return;
-  device.handshake_pause = std::max(device.handshake_pause, first_handshake_pause);
-  device.handshake_due_at = now + device.handshake_pause;
-  device.handshake_pause = std::min(device.handshake_pause * 2, longest_handshake_pause);
+  if (!peer.endpoint || now < device.handshake_due_at) co_return;
+  if (const auto pause = known_pause(device)) {
+    // What still arrives came by a session that stands.
+    if (now - device.quiet_since < forced_handshake_pause ||
+        now - *device.prober->tracker().last_reply() < patience_with(peer.name))
+      co_return;
+    device.handshake_due_at = now + *pause;
+  } else {
+    if (now - device.quiet_since < quiet_too_long) co_return;
+    device.handshake_pause = std::max(device.handshake_pause, first_handshake_pause);
+    device.handshake_due_at = now + device.handshake_pause;
+    device.handshake_pause = std::min(device.handshake_pause * 2, longest_handshake_pause);
+  }
   const auto forced = co_await backend_->force_handshake(name, peer.public_key);
   if (!forced && forced.error().code != Errc::limit)
     log::warn("tunnel", forced.error().what, {{"device", name.str()}});
@@ -362,8 +387,11 @@ void TunnelManager::postpone(Device& device) {
 TunnelManager::Clock::time_point TunnelManager::next_turn() const {
   const auto now = Clock::now();
   auto next = now + std::min<Clock::duration>(poll, rotation_.patience(now));
-  for (const auto& [name, device] : devices_)
+  for (const auto& [name, device] : devices_) {
     if (device.due) next = std::min(next, std::max(device.retry_at, now));
+    if (known_pause(device) && !carries(device.prober->tracker().state()))
+      next = std::min(next, std::max(device.handshake_due_at, now + known_peer_pause / 2));
+  }
   return to_remove_.empty() && !poked_ ? next : now;
 }
 
@@ -395,6 +423,19 @@ std::vector<std::string> TunnelManager::names_to_resolve() const {
       names.push_back(peer.endpoint->host);
   for (const HostPort& transport : wanted_.transports)
     if (!IpAddress::parse(transport.host)) names.push_back(transport.host);
+  std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> TunnelManager::names_in_doubt() const {
+  std::vector<std::string> names;
+  for (const PeerSettings& peer : wanted_.settings.peers) {
+    if (!peer.endpoint || IpAddress::parse(peer.endpoint->host)) continue;
+    const auto at = devices_.find(device_of_peer(peer.name));
+    if (at == devices_.end() || !at->second.prober) continue;
+    if (!carries(at->second.prober->tracker().state())) names.push_back(peer.endpoint->host);
+  }
   std::ranges::sort(names);
   names.erase(std::ranges::unique(names).begin(), names.end());
   return names;

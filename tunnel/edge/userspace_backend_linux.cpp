@@ -242,7 +242,7 @@ awaitable<Result<void>> UserspaceBackend::force_handshake(IfName device, PublicK
   const auto now = std::chrono::steady_clock::now();
   const auto last = forced_.find({device, peer});
   if (last != forced_.end() && now - last->second < forced_handshake_pause)
-    co_return fail(Errc::limit, "a handshake was forced less than 3 s ago");
+    co_return fail(Errc::limit, "a handshake was forced less than half a second ago");
   const auto managed = managed_.find(device);
   if (managed == managed_.end()) co_return fail(Errc::not_found, device.str() + " is not running");
   const auto& peers = managed->second.desired.peers;
