@@ -82,7 +82,7 @@ def test_usage_errors_have_exit_code_2(program, words):
 
 def test_a_feature_of_a_later_version_says_so(program, tmp_path):
     path = tmp_path / "later.yaml"
-    path.write_text("health: { exit_ip: { url: \"https://ip.example.net/\" } }\n")
+    path.write_text("tunnel: { address: 10.99.0.3, overlay: on }\n")
     result = subprocess.run([program, "run", "-c", str(path)], text=True, capture_output=True, timeout=20)
     assert result.returncode == 2
     assert "not available in this version" in result.stderr
