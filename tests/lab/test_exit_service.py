@@ -124,9 +124,12 @@ class Exit:
     def texts(self):
         return [event["text"] for event in self.lab.status("tethys")["events"]]
 
+    def lines(self):
+        """Of the log since the fixture began."""
+        return self.log.read_text(encoding="utf-8").splitlines()[self.logged:]
+
     def warnings(self, text):
-        """Lines of the log since the fixture began."""
-        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()[self.logged:] if line.startswith("{")]
+        lines = [json.loads(line) for line in self.lines() if line.startswith("{")]
         return [line for line in lines if line["level"] == "warn" and re.search(text, json.dumps(line))]
 
     def metrics(self):
@@ -204,6 +207,11 @@ def ask(lab, pod, first, last, tries=5, patience=4):
     return json.loads(run(lab, pod, ASK, TARGET, PORT, first, last, tries, patience, timeout=900))
 
 
+def answered(lab, pod, first, last):
+    """Those of a configuration that has just come into force."""
+    return lab.wait_for(lambda: found if (found := ask(lab, pod, first, last))["silent"] == 0 else None)["seen"]
+
+
 @pytest.mark.long
 def test_no_connection_fails_when_the_first_address_runs_out_of_ports(lab, many):
     many.use(f"snat: [{FIRST}, {SECOND}]")
@@ -230,3 +238,26 @@ def test_no_connection_fails_when_the_first_address_runs_out_of_ports(lab, many)
     lab.wait_for(lambda: any(over in event for event in many.texts()), 30)
     assert sum(over in event for event in many.texts()) == 1
     assert ask(lab, "pod-tethys-1", 40000, 40010)["seen"] == {FIRST: 10}
+
+
+@pytest.mark.long
+def test_connection_64513_by_one_address_and_by_two(lab, many):
+    """Every port of one address towards one place. What finds none is dropped, told to the operator and counted, and never
+    sent with another source; with a second address the next ones are answered."""
+    many.use(f"snat: {FIRST}")
+    before = many.refusals()
+    taken = 0
+    for pod in ("pod-tethys-1", "pod-tethys-2"):  # one pod's ports are as many, but some are in use
+        asked = ask(lab, pod, 1024, 33792, 4, 0.7)
+        assert set(asked["seen"]) <= {FIRST}
+        taken += asked["seen"].get(FIRST, 0)
+    used = many.line(FIRST, "udp")["used"]
+    print(f"{taken} of 65536 connections found a port, {many.refusals() - before} refusals")
+    assert 0.95 * PORTS < taken <= used <= PORTS
+    full = ask(lab, "pod-tethys-1", 40000, 40200, 1, 0.7)
+    assert full["silent"] > 100, full
+    assert set(full["seen"]) <= {FIRST}
+    assert many.refusals() - before >= 100
+    assert sum(text.startswith(f"{FIRST} has taken ") and "/udp; from 90 % on" in text for text in many.texts()) == 1
+    many.use(f"snat: [{FIRST}, {SECOND}]")
+    assert answered(lab, "pod-tethys-1", 42000, 44000) == {SECOND: 2000}
