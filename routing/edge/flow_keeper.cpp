@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::size_t at_once = 400;
-constexpr auto pause = 20ms;  // with at_once: 20,000 a second
+constexpr std::chrono::nanoseconds pause = 20ms;  // with at_once: 20,000 a second
 // Each is answered inside the system call, up to the reset in the pod: some 25 us.
 constexpr std::size_t per_turn = 16;
 
@@ -109,16 +109,23 @@ awaitable<void> FlowKeeper::work() {
 }
 
 awaitable<void> FlowKeeper::first_round() {
-  auto taken = table_.take_left_behind(at_once);
-  due_ = !taken.complete;
-  if (taken.flows.empty()) {
-    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
-    co_return;
+  FlowTable::Taken taken;
+  // A part of the table has few of them: a pause after each part would make the last one wait for
+  // seconds.
+  while (!taken.complete && taken.flows.size() < at_once) {
+    auto part = table_.take_left_behind(at_once - taken.flows.size());
+    due_ = !part.complete;
+    taken.complete = part.complete;
+    std::ranges::move(part.flows, std::back_inserter(taken.flows));
+    if (due_) co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
   }
-  const auto rest = std::ranges::partition(
+  if (taken.flows.empty()) co_return;
+  const std::chrono::nanoseconds rest =
+      pause * static_cast<std::int64_t>(taken.flows.size()) / static_cast<std::int64_t>(at_once);
+  const auto rest_of_them = std::ranges::partition(
       taken.flows, [](const Flow& flow) { return flow.original.protocol == tcp_number; });
-  const std::vector<Flow> others(rest.begin(), rest.end());
-  taken.flows.erase(rest.begin(), rest.end());
+  const std::vector<Flow> others(rest_of_them.begin(), rest_of_them.end());
+  taken.flows.erase(rest_of_them.begin(), rest_of_them.end());
   co_await refuse(taken.flows);
   for (const Flow& flow : taken.flows) {
     note(flows_.wake(flow.original));
@@ -142,7 +149,7 @@ awaitable<void> FlowKeeper::first_round() {
     again_.push_back({std::chrono::steady_clock::now() + again, std::move(taken.flows)});
   else if (again_.empty() && !due_)
     co_await second_round({});
-  co_await sleep_for(pause);
+  co_await sleep_for(rest);
 }
 
 // Only now the entry goes: while it was there, the segment and the reset were part of a known

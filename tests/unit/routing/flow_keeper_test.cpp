@@ -106,6 +106,21 @@ TEST(FlowKeeper, ResetsWhatTheFormerExitCarried) {
   EXPECT_EQ(bench.reports[0], "1 connections of the former exit were reset, 1 forgotten");
 }
 
+// Few of them, all over the table: none waits for pauses that are meant for many.
+TEST(FlowKeeper, IsQuickWithFew) {
+  Bench bench;
+  for (std::uint16_t port = 1; port <= 300; ++port)
+    bench.keeper.table().flow_begun(flow(port, port % 3 == 0 ? tcp_number : udp_number));
+  bench.keeper.switched_to(name("oc-meliae"));
+  const auto begun = std::chrono::steady_clock::now();
+  while (bench.keeper.counts().reset < 100 && std::chrono::steady_clock::now() - begun < 5s)
+    bench.run_for(1ms);
+  EXPECT_EQ(bench.keeper.counts().reset, 100U);
+  EXPECT_EQ(bench.keeper.counts().forgotten, 200U);
+  // 2 ms; with a pause after each part of the table more than 600 ms.
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 300ms);
+}
+
 TEST(FlowKeeper, RefusesBeforeItWakes) {
   Bench bench;
   for (std::uint16_t port = 1; port <= 1000; ++port)
