@@ -40,8 +40,8 @@ def configuration(node: plan.Node, public_keys: dict[str, str], ipv6: str | None
              _exits(node, ipv6)]
     if node.exit:
         parts.append(_serve_exit(node, ipv6))
-    parts.append(_routing(node, ipv6))
     parts.append("health: { damping: off }")  # what fails again and again does so on purpose here
+    parts.append(_routing(node, ipv6))
     return "\n".join(parts) + "\n"
 
 
