@@ -2,6 +2,7 @@
 #include "gateway/base/runtime/unique_fd.hpp"
 #include "routing/edge/conntrack_codec.hpp"
 #include "routing/edge/conntrack_watcher.hpp"
+#include "routing/edge/netlink_walk.hpp"
 
 #include <algorithm>
 #include <array>
@@ -159,7 +160,7 @@ bool ConntrackWatcher::drain() {
       }
       int left = static_cast<int>(socket_->heads[i].msg_len);
       const auto* message = reinterpret_cast<const nlmsghdr*>(socket_->buffers[i].data());
-      for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+      for (; message_fits(message, left); message = mnl_nlmsg_next(message, &left))
         take(*message, false);
     }
     if (static_cast<std::size_t>(count) < notices_at_once) return false;
@@ -247,7 +248,7 @@ awaitable<Result<void>> ConntrackWatcher::dump() {
 Result<bool> ConntrackWatcher::take_dump_part(const nlmsghdr& first, std::size_t bytes) {
   int left = static_cast<int>(bytes);
   const nlmsghdr* message = &first;
-  for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+  for (; message_fits(message, left); message = mnl_nlmsg_next(message, &left)) {
     if (message->nlmsg_seq != socket_->sequence) continue;  // of one that was given up
     if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) {
       int error = 0;

@@ -1,4 +1,5 @@
 #include "routing/edge/netlink_listener.hpp"
+#include "routing/edge/netlink_walk.hpp"
 
 #include <cerrno>
 
@@ -50,7 +51,7 @@ NetlinkListener::Progress NetlinkListener::drain(const Visitor& visit, bool& ove
     if (received <= 0) return Progress::empty;
     int left = static_cast<int>(received);
     const nlmsghdr* message = buffer_.data();
-    for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+    for (; message_fits(message, left); message = mnl_nlmsg_next(message, &left))
       visit(*message);
   }
   return Progress::more;

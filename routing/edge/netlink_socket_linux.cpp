@@ -1,5 +1,6 @@
 #include "routing/edge/netlink_attributes.hpp"
 #include "routing/edge/netlink_socket.hpp"
+#include "routing/edge/netlink_walk.hpp"
 
 #include <cstring>
 #include <string>
@@ -90,7 +91,7 @@ Result<NetlinkSocket::Progress> NetlinkSocket::exchange(Message& message, const 
     if (received < 0) return fail_errno("receiving from netlink");
     int left = static_cast<int>(received);
     const nlmsghdr* answer = buffer_.data();
-    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (; message_fits(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
       if (answer->nlmsg_seq != sequence_) continue;  // late, of a request that timed out
       interrupted |= (answer->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
       auto progress = take(*answer, visit);
@@ -120,7 +121,7 @@ Result<void> NetlinkSocket::batch(std::span<const std::uint8_t> bytes, std::uint
     if (received < 0) return done ? fail_errno("receiving from netlink") : done;
     int left = static_cast<int>(received);
     const nlmsghdr* answer = buffer_.data();
-    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (; message_fits(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
       const std::uint32_t number = answer->nlmsg_seq;
       if (number < first || number > last + 1) continue;
       auto progress = take(*answer, {});

@@ -1,6 +1,7 @@
 // Notices of connection tracking: whatever the kernel says, reading stays in bounds, and a flow
 // that was understood can be named to the kernel again.
 #include "routing/edge/conntrack_codec.hpp"
+#include "routing/edge/netlink_walk.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::memcpy(aligned.data(), data, size);
   int left = static_cast<int>(size);
   const nlmsghdr* message = aligned.data();
-  for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+  for (; message_fits(message, left); message = mnl_nlmsg_next(message, &left)) {
     const auto event = decode_flow(*message);
     if (!event) continue;
     if (event->flow.original.source.family() != event->flow.reply.source.family()) std::abort();
