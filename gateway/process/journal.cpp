@@ -1,7 +1,6 @@
 #include "gateway/process/journal.hpp"
 
 #include "gateway/base/json_text.hpp"
-#include "gateway/base/runtime/log.hpp"
 
 #include <chrono>
 
@@ -12,8 +11,8 @@ std::string now_text() {
   return format_utc(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
-void Journal::add(const std::string& area, const std::string& text) {
-  log::info(area, text);
+void Journal::add(const std::string& area, const std::string& text, log::Level level) {
+  log::write(level, area, text, {});
   events_.push_back({now_text(), area, text});
   if (events_.size() > kept) events_.pop_front();
 }

@@ -1,6 +1,7 @@
 #pragma once
 // The last events in the operator's words, newest last, bounded; each is logged as well.
 
+#include "gateway/base/runtime/log.hpp"
 #include "gateway/ipc/snapshot.hpp"
 
 #include <deque>
@@ -11,7 +12,7 @@ namespace oceanid::process {
 
 class Journal {
  public:
-  void add(const std::string& area, const std::string& text);
+  void add(const std::string& area, const std::string& text, log::Level level = log::Level::info);
   std::vector<ipc::EventView> latest() const { return {events_.begin(), events_.end()}; }
 
  private:

@@ -72,6 +72,10 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
                {.exits_changed = [this](const ExitTable& exits) { exits_changed(exits); },
                 .event = [this](const std::string& area,
                                 const std::string& text) { journal_.add(area, text); },
+                .warning =
+                    [this](const std::string& area, const std::string& text) {
+                      journal_.add(area, text, log::Level::warn);
+                    },
                 .transport_listener =
                     [this](const SocketAddress& bind) { return transport_listener(bind); }}),
       worker_(
@@ -91,10 +95,8 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
       started_(now_text()),
       cores_(core_count(*loaded_.config)) {
   signals_.add(SIGUSR2);
-  if (!configuration_error_.empty()) {
-    log::error("gateway", configuration_error_);
-    journal_.add("gateway", configuration_error_);
-  }
+  if (!configuration_error_.empty())
+    journal_.add("gateway", configuration_error_, log::Level::error);
   start_from_ = std::move(start.former);
 }
 

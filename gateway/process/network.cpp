@@ -47,7 +47,7 @@ Network::Network(asio::io_context& io, const Config& config, LauncherClient& lau
       transports_(
           io, launcher,
           {.listener = [this](const SocketAddress& at) { return events_.transport_listener(at); },
-           .event = [this](const std::string& text) { events_.event("tunnel", text); }}),
+           .warning = [this](const std::string& text) { events_.warning("tunnel", text); }}),
       board_(config.health.hold),
       selector_(config.health.hold),
       changing_tunnels_(io.get_executor()),

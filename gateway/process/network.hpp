@@ -41,7 +41,9 @@ class Network {
  public:
   struct Events {
     std::function<void(const ExitTable&)> exits_changed;
+    // Both are logged by whoever hears them.
     std::function<void(std::string area, std::string text)> event;
+    std::function<void(std::string area, std::string text)> warning;
     // A copy of the socket that listens there (tunnel.tls.bind).
     std::function<Result<UniqueFd>(const SocketAddress&)> transport_listener;
   };

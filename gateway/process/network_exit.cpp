@@ -1,7 +1,6 @@
 // What an exit node has to be told about: a table of connections that fills up, addresses that
 // nobody would answer to.
 
-#include "gateway/base/runtime/log.hpp"
 #include "gateway/process/exit_service.hpp"
 #include "gateway/process/network.hpp"
 #include "gateway/process/routing_inputs.hpp"
@@ -28,8 +27,7 @@ std::vector<IpAddress> snat_addresses(const routing::ServeExitSettings& serve) {
 }  // namespace
 
 void Network::warn(const std::string& text) {
-  log::warn("routing", text);
-  events_.event("routing", text);
+  events_.warning("routing", text);
 }
 
 void Network::watch_connections(ipc::GatewaySnapshot& out) {

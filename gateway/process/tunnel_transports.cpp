@@ -174,8 +174,7 @@ void TunnelTransports::follow(const std::string& peer, Way& way,
     const std::string text = "the tunnel to " + peer + " goes by " +
                              std::string(to_string(orders.use)) + " now, before by " +
                              std::string(to_string(*before));
-    log::warn("tunnel", text);
-    events_.event(text);
+    events_.warning(text);
   }
   // First the shim is deaf, then WireGuard is led away from it: it answers to wherever the last
   // packet came from, and the peer's last ones by TLS would lead it back.

@@ -28,7 +28,7 @@ class TunnelTransports {
  public:
   struct Events {
     std::function<Result<UniqueFd>(const SocketAddress&)> listener;  // of tunnel.tls.bind
-    std::function<void(const std::string& text)> event;
+    std::function<void(const std::string& text)> warning;
   };
 
   TunnelTransports(asio::io_context& io, LauncherClient& launcher, Events events);
