@@ -1,14 +1,17 @@
 #include "gateway/process/config_memory.hpp"
 
 #include "gateway/base/runtime/state_file.hpp"
+#include "gateway/base/runtime/unique_fd.hpp"
 #include "gateway/config/prefix_file.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace oceanid::process {
@@ -22,6 +25,11 @@ std::string read_or_empty(const std::string& path) {
   return read_small_file(path, most).value_or(std::string());
 }
 
+void sync_folder(const std::string& folder) {
+  const UniqueFd opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened) ::fsync(opened.get());
+}
+
 std::chrono::milliseconds wish(const Config& config) {
   return config.routing ? config.routing->confirm : std::chrono::milliseconds(0);
 }
@@ -30,7 +38,7 @@ std::chrono::milliseconds wish(const Config& config) {
 
 ConfigMemory::ConfigMemory(std::string state_dir) : state_dir_(std::move(state_dir)) {
   last_good_ = read_or_empty(path(last_good_file));
-  unconfirmed_ = read_or_empty(path(unconfirmed_file));
+  unconfirmed_ = stored_unconfirmed_ = read_or_empty(path(unconfirmed_file));
 }
 
 std::string ConfigMemory::path(const char* name) const {
@@ -39,24 +47,34 @@ std::string ConfigMemory::path(const char* name) const {
 
 Result<void> ConfigMemory::accept(const std::string& record) {
   if (record.empty()) return {};  // the embedded default is never changed
-  if (record != last_good_) {
-    last_good_ = record;
-    auto written = ensure_folder(state_dir_, 0700);
-    if (written) written = write_file_atomically(path(last_good_file), record, 0600);
-    if (!written) return written;
+  if (record == last_good_) return set_unconfirmed({});
+  unconfirmed_.clear();
+  // What was on probation needs another name and no room, which a full disk does not have.
+  if (record == stored_unconfirmed_ &&
+      ::rename(path(unconfirmed_file).c_str(), path(last_good_file).c_str()) == 0) {
+    sync_folder(state_dir_);
+    last_good_ = std::exchange(stored_unconfirmed_, {});
+    return {};
   }
+  auto written = ensure_folder(state_dir_, 0700);
+  if (written) written = write_file_atomically(path(last_good_file), record, 0600);
+  if (!written) return written;  // what stood before is still there
+  last_good_ = record;
   return set_unconfirmed({});
 }
 
 Result<void> ConfigMemory::set_unconfirmed(const std::string& record) {
-  if (record == unconfirmed_) return {};
   unconfirmed_ = record;
-  if (!record.empty()) {
-    auto made = ensure_folder(state_dir_, 0700);
-    return made ? write_file_atomically(path(unconfirmed_file), record, 0600) : made;
-  }
+  if (record == stored_unconfirmed_) return {};
   const std::string file = path(unconfirmed_file);
-  if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fail_errno("remove " + file);
+  if (record.empty()) {
+    if (::unlink(file.c_str()) != 0 && errno != ENOENT) return fail_errno("remove " + file);
+  } else {
+    auto made = ensure_folder(state_dir_, 0700);
+    if (made) made = write_file_atomically(file, record, 0600);
+    if (!made) return made;
+  }
+  stored_unconfirmed_ = record;
   return {};
 }
 

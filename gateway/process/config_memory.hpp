@@ -27,7 +27,8 @@ class ConfigMemory {
   const std::string& last_good() const { return last_good_; }      // empty: none
   const std::string& unconfirmed() const { return unconfirmed_; }  // empty: none
 
-  // This record stands from now on, and nothing waits any more.
+  // This record stands from now on, and nothing waits any more. An error: the disk has what it had,
+  // and the next start asks for a confirmation again.
   Result<void> accept(const std::string& record);
   // Empty: nothing was on probation.
   Result<void> set_unconfirmed(const std::string& record);
@@ -37,6 +38,7 @@ class ConfigMemory {
   std::string state_dir_;
   std::string last_good_;
   std::string unconfirmed_;
+  std::string stored_unconfirmed_;  // as the file has it: the disk may have been full
 };
 
 // How `oceanid run` comes up.

@@ -103,6 +103,7 @@ class Netd {
   std::optional<LoadedConfig> former_;      // while a change is on probation: what it goes back to
   std::chrono::steady_clock::time_point confirm_by_;
   std::string gone_back_;  // what became of the last change that was not confirmed
+  std::string unkept_;     // why what stands could not be written to state_dir
   std::uint64_t rollbacks_ = 0;
   std::uint64_t generation_ = 1;
   std::uint32_t cores_;

@@ -27,6 +27,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
+std::string room_for(const Config& config) {
+  return "make room below " + config.state_dir + ", then `oceanid confirm`";
+}
+
 double in_seconds(std::chrono::milliseconds time) {
   return std::chrono::duration<double>(time).count();
 }
@@ -44,8 +48,10 @@ std::chrono::milliseconds Netd::probation_of(const Config& next) const {
 void Netd::expect(const std::string& record) {
   network_.keep_guard_as_it_is(true);
   if (auto kept = memory_.set_unconfirmed(record); !kept)
-    log::warn("gateway", "a restart would not know that this change waits for its confirmation",
-              {{"error", kept.error().what}});
+    log::warn("gateway",
+              "a restart would try this change again, on probation, instead of coming up with the "
+              "configuration of before",
+              {{"error", kept.error().what}, {"remedy", room_for(*loaded_.config)}});
 }
 
 std::string Netd::begin_probation(LoadedConfig before, std::chrono::milliseconds patience) {
@@ -55,10 +61,11 @@ std::string Netd::begin_probation(LoadedConfig before, std::chrono::milliseconds
   if (!former_) former_ = std::move(before);
   gone_back_.clear();
   const std::string left = fmt::format("{:.0f} s", seconds_left());
-  log::warn("gateway", "the change goes back by itself unless `oceanid confirm` comes in time",
-            {{"configuration", std::to_string(generation_)}, {"left", left}});
   journal_.add("gateway",
-               fmt::format("configuration {} goes back in {} unless confirmed", generation_, left));
+               fmt::format("configuration {} goes back by itself in {} unless `oceanid confirm` "
+                           "comes in time",
+                           generation_, left),
+               log::Level::warn);
   return fmt::format(", on probation: it goes back in {} unless `oceanid confirm` comes", left);
 }
 
@@ -76,20 +83,27 @@ void Netd::keep_as_good() {
   former_.reset();
   gone_back_.clear();
   network_.keep_guard_as_it_is(false);
-  if (auto kept = memory_.accept(to_record(loaded_)); !kept && loaded_.config->routing)
-    log::warn("gateway", "the configuration in force could not be kept for a later roll-back",
-              {{"error", kept.error().what}});
+  unkept_.clear();
+  const auto kept = memory_.accept(to_record(loaded_));
+  if (kept || !loaded_.config->routing) return;
+  unkept_ = kept.error().what;
+  log::warn("gateway", "the configuration in force could not be kept for a later roll-back",
+            {{"error", unkept_}, {"remedy", room_for(*loaded_.config)}});
 }
 
 Result<std::string> Netd::confirm() {
   if (changing_ || starting_)
     return fail(Errc::already_exists, "a change is under way; ask again when it is done");
-  if (!former_)
+  if (!former_ && unkept_.empty())
     return fail(Errc::not_found,
                 gone_back_.empty() ? "nothing waits for a confirmation" : gone_back_);
   keep_as_good();
-  log::info("gateway", "confirmed", {{"configuration", std::to_string(generation_)}});
   journal_.add("gateway", fmt::format("configuration {} is confirmed", generation_));
+  if (!unkept_.empty())
+    return fmt::format(
+        "configuration {} is kept while this gateway runs, but the next start will ask for it "
+        "again ({}): {}",
+        generation_, unkept_, room_for(*loaded_.config));
   return fmt::format("configuration {} is kept", generation_);
 }
 
@@ -128,6 +142,7 @@ awaitable<void> Netd::roll_back() {
   files_.watch(list_files(*former.config));
   in_force(std::move(former), for_worker ? std::optional(std::move(*for_worker)) : std::nullopt);
   former_.reset();
+  unkept_.clear();
   network_.keep_guard_as_it_is(false);
   ++rollbacks_;
   gone_back_ = fmt::format(

@@ -1,6 +1,7 @@
 """Changes that nobody confirms go back by themselves: kernel, configuration and worker, without a packet astray."""
 import json
 import os
+import pathlib
 import re
 import signal
 import time
@@ -152,6 +153,91 @@ def test_a_start_with_a_changed_file_is_on_probation(node, lab):
     lab.wait_for(lambda: node.status()["confirm_within_seconds"] is not None, 20)
     node.gone_back(1)
     assert lab.wait_for(lambda: node.state() == node.before, 20)
+    assert lab.seen_as("pod-styx-1", proxy=PROXY) == "203.0.113.10"
+    assert lab.leaks() == 0
+
+
+STATE = "/var/lib/oceanid"
+
+
+@pytest.fixture
+def full(node, lab):
+    """Turns styx's state folder, a tmpfs of its own, into a disk without a free block, and back."""
+    filler = f"{STATE}/filler"
+
+    def fill():
+        lab.exec("styx", "mount", "-o", "remount,size=1m", STATE)
+        lab.exec("styx", "bash", "-c", f"dd if=/dev/zero of={filler} bs=4k 2>/dev/null; ! echo one more > {filler}2 && rm {filler}2")
+
+    def make_room():
+        lab.exec("styx", "rm", "-f", filler)
+        lab.exec("styx", "mount", "-o", "remount,size=50%", STATE)
+    try:
+        yield fill, make_room
+    finally:
+        make_room()
+
+
+def kept_files(lab):
+    """What a start would come up with, by name; files that a failed attempt has left would show."""
+    return {name: lab.exec("styx", "cat", f"{STATE}/{name}").stdout
+            for name in lab.exec("styx", "ls", STATE).stdout.split() if "good.yaml" in name or "unconfirmed" in name}
+
+
+def restart(lab):
+    os.kill(lab.pids("styx", "oceanid-netd")[0], signal.SIGKILL)
+    lab.wait_for(lambda: not lab.pids("styx", "oceanid-netd"), 5)
+    lab.run("gateway", "start", "styx")
+    lab.wait_for(lambda: lab.oceanid("styx", "status", check=False).returncode == 0)
+
+
+def test_a_full_disk_loses_nothing_and_says_where_room_is_needed(node, lab, full):
+    fill, make_room = full
+    log = pathlib.Path(f"/run/oceanid-lab/{lab.name}/log/oceanid-styx.log")
+    said_before = len(log.read_text(encoding="utf-8"))
+    before = kept_files(lab)
+    fill()
+    assert "on probation" in node.take(*HARMLESS, confirm=120)
+    changed = node.state()
+    assert changed != node.before
+    warning = next(line for line in log.read_text(encoding="utf-8")[said_before:].splitlines() if "No space left on device" in line)
+    assert f"{STATE}/unconfirmed.yaml" in warning and f"make room below {STATE}" in warning, warning
+    said = node.confirm()
+    assert said.returncode == 0
+    assert f"{STATE}/last_good.yaml: No space left on device" in said.stdout and f"make room below {STATE}" in said.stdout, said.stdout
+    assert kept_files(lab) == before
+    assert node.state() == changed and node.status().get("confirm_within_seconds") is None
+    assert lab.seen_as("pod-styx-1", proxy=PROXY) == "203.0.113.10"
+    # A start meanwhile cannot know: it asks again, and has what to go back to.
+    restart(lab)
+    lab.wait_for(lambda: node.status().get("confirm_within_seconds") is not None, 20)
+    make_room()
+    assert re.fullmatch(r"configuration \d+ is kept", node.confirm().stdout.strip())
+    assert kept_files(lab) == {"last_good.yaml": node.text(HARMLESS, 120)}
+    restart(lab)
+    assert lab.wait_for(lambda: node.state() == changed, 20)
+    assert node.status().get("confirm_within_seconds") is None and not node.status()["configuration_error"]
+    assert lab.leaks() == 0
+
+
+def test_a_disk_that_fills_up_on_probation_does_not_undo_the_confirmation(node, lab, full):
+    fill, _ = full
+    node.take(*HARMLESS, confirm=120)
+    changed = node.state()
+    fill()
+    assert re.fullmatch(r"configuration \d+ is kept", node.confirm().stdout.strip())
+    restart(lab)
+    assert lab.wait_for(lambda: node.state() == changed, 20)
+    assert node.status().get("confirm_within_seconds") is None and not node.status()["configuration_error"]
+    assert lab.leaks() == 0
+
+
+def test_a_full_disk_does_not_keep_a_change_from_going_back(node, lab, full):
+    fill, _ = full
+    fill()
+    node.take(*CUT_OFF)
+    node.gone_back(node.rollbacks + 1)
+    assert node.state() == node.before
     assert lab.seen_as("pod-styx-1", proxy=PROXY) == "203.0.113.10"
     assert lab.leaks() == 0
 

@@ -2,12 +2,15 @@
 
 #include "gateway/process/routing_inputs.hpp"
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +59,58 @@ TEST_F(ConfigMemoryTest, WhatStandsAndWhatWaitsSurvivesTheProcess) {
   ASSERT_TRUE(memory.accept(other));
   EXPECT_EQ(again().last_good(), other);
   EXPECT_TRUE(again().unconfirmed().empty());
+}
+
+// Nothing can be written while it lives; names can still be changed, as on a full disk.
+class NoRoom {
+ public:
+  NoRoom() {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~NoRoom() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+
+ private:
+  rlimit before_{};
+  decltype(SIG_DFL) handler_ = std::signal(SIGXFSZ, SIG_IGN);
+};
+
+TEST_F(ConfigMemoryTest, AConfirmationNeedsNoRoom) {
+  ConfigMemory memory = again();
+  ASSERT_TRUE(memory.accept(good));
+  ASSERT_TRUE(memory.set_unconfirmed(other));
+  {
+    const NoRoom full;
+    EXPECT_TRUE(memory.accept(other));
+  }
+  EXPECT_EQ(memory.last_good(), other);
+  EXPECT_EQ(again().last_good(), other);
+  EXPECT_TRUE(again().unconfirmed().empty());
+}
+
+TEST_F(ConfigMemoryTest, AFullDiskKeepsWhatItHas) {
+  ConfigMemory memory = again();
+  ASSERT_TRUE(memory.accept(good));
+  {
+    const NoRoom full;
+    const auto kept = memory.set_unconfirmed(other);
+    ASSERT_FALSE(kept);
+    EXPECT_NE(kept.error().what.find((folder_ / "unconfirmed.yaml").string()), std::string::npos);
+    EXPECT_EQ(memory.unconfirmed(), other) << "this process knows what waits all the same";
+    EXPECT_FALSE(memory.accept(other));
+  }
+  EXPECT_EQ(again().last_good(), good);
+  EXPECT_TRUE(again().unconfirmed().empty());
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1) << "nothing half-written";
+  EXPECT_TRUE(choose_start(loaded(other), again()).former) << "the next start asks again";
+  ASSERT_TRUE(memory.accept(other)) << "with room, the same once more";
+  EXPECT_EQ(again().last_good(), other);
 }
 
 TEST_F(ConfigMemoryTest, AStartWithAChangedRoutingIsOnProbation) {
