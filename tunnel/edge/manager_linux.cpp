@@ -1,10 +1,8 @@
 #include "gateway/base/runtime/log.hpp"
-#include "tunnel/edge/key_store.hpp"
 #include "tunnel/edge/manager.hpp"
-#include "tunnel/edge/route_check_linux.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 namespace oceanid::tunnel {
 namespace {
@@ -25,8 +23,6 @@ constexpr std::chrono::milliseconds known_peer_pause = forced_handshake_pause + 
 constexpr std::chrono::milliseconds longest_known_pause = 3s;
 constexpr std::chrono::milliseconds first_handshake_pause = 4s;
 constexpr std::chrono::milliseconds longest_handshake_pause = 60s;
-// More than echoes make of a quiet tunnel in a second.
-constexpr std::uint64_t traffic_in_a_poll = 8192;
 constexpr unsigned silent_snapshots = 3;  // a daemon that accepts and says nothing is replaced
 
 BackendOptions backend_options(const TunnelManager::Options& options,
@@ -36,10 +32,6 @@ BackendOptions backend_options(const TunnelManager::Options& options,
   result.run_dir = options.run_dir;
   result.socket_dir = options.socket_dir;
   return result;
-}
-
-awaitable<void> run_prober(std::shared_ptr<EchoProber> prober) {
-  co_await prober->run();
 }
 
 }  // namespace
@@ -58,26 +50,6 @@ TunnelManager::TunnelManager(const asio::any_io_executor& executor, Options opti
         const auto name = IfName::parse(device);
         return name ? on_key_message(*name, from, message) : std::nullopt;
       });
-}
-
-Result<TunnelManager::Secrets> TunnelManager::load_secrets(const TunnelSettings& settings) const {
-  Secrets secrets;
-  auto key = settings.private_key_file ? load_private_key(*settings.private_key_file)
-                                       : load_or_create_private_key(key_path(settings));
-  if (!key) return std::unexpected(std::move(key.error()).context("tunnel.private_key_file"));
-  auto own = public_key_of(*key);
-  if (!own) return std::unexpected(std::move(own.error()));
-  secrets.private_key = *key;
-  secrets.public_key = *own;
-  for (const PeerSettings& peer : settings.peers) {
-    if (!peer.preshared_key_file) continue;
-    auto preshared = load_preshared_key(*peer.preshared_key_file);
-    if (!preshared)
-      return std::unexpected(
-          std::move(preshared.error()).context("preshared key of peer " + peer.name));
-    secrets.preshared_keys.emplace(peer.name, *preshared);
-  }
-  return secrets;
 }
 
 awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
@@ -112,103 +84,6 @@ awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
   co_return Result<void>();
 }
 
-ResolvedEndpoints TunnelManager::choose_endpoints() {
-  ResolvedEndpoints endpoints;
-  for (const PeerSettings& peer : wanted_.settings.peers) {
-    if (!peer.endpoint) continue;
-    std::vector<SocketAddress> candidates;
-    for (const IpAddress& address : book_.find(peer.endpoint->host))
-      candidates.push_back({address, peer.endpoint->port});
-    // A home connection without IPv6 must not dial a name's IPv6 address for ever. With no route to
-    // any of them the line is down, and what was chosen stays.
-    candidates = with_route(std::move(candidates), wanted_.fwmark);
-    const std::string name = peer.endpoint->to_string();
-    const auto before = chosen_.find(name);
-    const auto current = before == chosen_.end() ? std::optional<SocketAddress>() : before->second;
-    if (const auto endpoint = choose_endpoint(candidates, current)) {
-      chosen_.insert_or_assign(name, *endpoint);
-      endpoints.emplace(peer.name, *endpoint);
-    }
-    const auto detour = detours_.find(peer.name);
-    if (detour == detours_.end()) continue;
-    if (const auto* shim = std::get_if<SocketAddress>(&detour->second))
-      endpoints.insert_or_assign(peer.name, *shim);
-    else if (const auto chosen = endpoints.find(peer.name); chosen != endpoints.end())
-      chosen->second.port = std::get<std::uint16_t>(detour->second);
-  }
-  return endpoints;
-}
-
-Result<void> TunnelManager::replan() {
-  replan_due_ = false;
-  PlanOptions plan_options;
-  plan_options.fwmark = wanted_.fwmark;
-  sync_turns();
-  plan_options.turned = turned();
-  plan_options.latch = latch_;
-  auto planned = plan(wanted_.settings, wanted_.exits, choose_endpoints(), secrets_->preshared_keys,
-                      plan_options);
-  if (!planned) return std::unexpected(std::move(planned.error()));
-  std::vector<IfName> names;
-  for (DesiredDevice& desired : *planned) {
-    names.push_back(desired.name);
-    Device& device = devices_[desired.name];
-    if (!(device.desired == desired)) {
-      device.desired = std::move(desired);
-      device.due = true;
-      device.retry_at = {};
-    }
-    sync_prober(device);
-  }
-  std::erase_if(devices_, [&](auto& entry) {
-    if (std::ranges::find(names, entry.first) != names.end()) return false;
-    if (entry.second.prober) entry.second.prober->stop();
-    to_remove_.push_back(entry.first);
-    return true;
-  });
-  return {};
-}
-
-void TunnelManager::sync_prober(Device& device) {
-  if (device.desired.hub) return;
-  const auto peer = std::ranges::find(wanted_.settings.peers, device.desired.peers.front().name,
-                                      &PeerSettings::name);
-  std::optional<EchoProber::Target> target;
-  for (const IpAddress& theirs : peer->addresses) {
-    const auto ours =
-        std::ranges::find(wanted_.settings.addresses, theirs.family(), &IpAddress::family);
-    if (target || ours == wanted_.settings.addresses.end()) continue;
-    target = EchoProber::Target{device.desired.name,
-                                *ours,
-                                {theirs, wanted_.settings.probe},
-                                wanted_.interval,
-                                wanted_.down_after};
-  }
-  if (device.prober && target && device.prober->target() == *target) return;
-  if (device.prober) device.prober->stop();
-  device.prober.reset();
-  if (!target) return;
-  device.prober = std::make_shared<EchoProber>(executor_, *target, [this] { publish(); });
-  device.prober->set_on_full_size_lost([this, name = peer->name] { paths_.on_suspicion(name); });
-  tasks_.spawn("echo prober", run_prober(device.prober));
-}
-
-void TunnelManager::configure_responder() {
-  std::vector<IpAddress> peers;
-  for (const PeerSettings& peer : wanted_.settings.peers)
-    peers.insert(peers.end(), peer.addresses.begin(), peer.addresses.end());
-  const std::vector<IpAddress> own =
-      peers.empty() ? std::vector<IpAddress>() : wanted_.settings.addresses;
-  std::vector<IfName> devices;
-  for (const auto& [name, device] : devices_)
-    devices.push_back(name);
-  const auto configured =
-      responder_.configure(devices, own, wanted_.settings.probe, std::move(peers));
-  const std::string error = configured ? "" : configured.error().what;
-  if (!error.empty() && error != responder_error_) log::error("tunnel", error);
-  responder_error_ = error;
-}
-
 awaitable<void> TunnelManager::remove_strays() {
   for (const IfName& name : co_await backend_->existing())
     if (!devices_.contains(name)) to_remove_.push_back(name);
@@ -235,37 +110,6 @@ awaitable<void> TunnelManager::converge() {
   }
   configure_responder();
   configure_paths();
-}
-
-void TunnelManager::configure_paths() {
-  PathKeeper::Secrets secrets{secrets_->private_key, {}, secrets_->preshared_keys};
-  std::vector<DesiredDevice> desired;
-  for (const auto& [name, device] : devices_) {
-    desired.push_back(device.desired);
-    for (const DesiredPeer& peer : device.desired.peers)
-      secrets.peers.insert_or_assign(peer.name, peer.public_key);
-  }
-  paths_.configure(wanted_.settings, wanted_.fwmark, secrets, desired);
-  paths_changed();
-}
-
-void TunnelManager::paths_changed() {
-  for (auto& [name, device] : devices_)
-    if (device.prober) device.prober->set_full_size(paths_.mtu_of_dialled(device.desired));
-  publish();
-}
-
-// Paths in use are looked at more often.
-void TunnelManager::note_traffic(const Device& device, const DeviceSnapshot& snapshot) {
-  if (!device.snapshot) return;
-  for (const DesiredPeer& peer : device.desired.peers) {
-    const PeerSnapshot* before = device.snapshot->find(peer.public_key);
-    const PeerSnapshot* now = snapshot.find(peer.public_key);
-    if (before == nullptr || now == nullptr) continue;
-    const std::uint64_t bytes = now->rx_bytes + now->tx_bytes;
-    if (bytes >= before->rx_bytes + before->tx_bytes + traffic_in_a_poll)
-      paths_.on_traffic(peer.name, device.desired.hub);
-  }
 }
 
 awaitable<void> TunnelManager::converge_device(IfName name) {
