@@ -207,6 +207,18 @@ void tunnel_families(Families& out, const ipc::GatewaySnapshot& gateway) {
       out.value(number(tunnel.transport_dropped), {{"peer", tunnel.peer}});
 }
 
+void peer_families(Families& out, const ipc::GatewaySnapshot& gateway) {
+  out.gauge("oceanid_peer_reached", "1 while echoes pass between this node and the peer");
+  for (const auto& peer : gateway.peers)
+    if (peer.reached) out.value(*peer.reached ? 1 : 0, {{"peer", peer.peer}});
+  out.gauge("oceanid_peer_heard_seconds", "Since the peer was last heard");
+  for (const auto& peer : gateway.peers)
+    if (peer.heard_seconds_ago) out.value(*peer.heard_seconds_ago, {{"peer", peer.peer}});
+  out.gauge("oceanid_peer_hears_us", "1 when the peer says that it hears our answers");
+  for (const auto& peer : gateway.peers)
+    if (peer.hears_us) out.value(*peer.hears_us ? 1 : 0, {{"peer", peer.peer}});
+}
+
 void key_families(Families& out, const ipc::GatewaySnapshot& gateway) {
   out.gauge("oceanid_tunnel_peer_next_key",
             "1 when a peer's next_public_key is in force; only while both keys are named");
@@ -270,6 +282,7 @@ std::string metrics_text(const View& view) {
   proxy_families(out, view.proxy);
   exit_families(out, view.gateway);
   tunnel_families(out, view.gateway);
+  peer_families(out, view.gateway);
   key_families(out, view.gateway);
   const auto& routing = view.gateway.routing;
   out.counter("oceanid_routing_leaks_blocked_total", "Packets that the kill switch stopped");

@@ -22,7 +22,6 @@ struct Later {
   const char* what;
 };
 constexpr Later later_commands[] = {
-    {"drill", "break the current exit on purpose and measure"},
     {"bench", "measure throughput, latency and failover"},
 };
 
@@ -146,6 +145,17 @@ void add_mtu(Built& built) {
   mtu->add_flag("--json", options.json, "machine-readable");
 }
 
+void add_drill(Built& built) {
+  auto* drill = built.app.add_subcommand("drill", "exercise a fault on purpose: failover");
+  drill->require_subcommand(1);
+  auto* failover = drill->add_subcommand(
+      "failover", "take the current exit for broken, measure the switch, restore");
+  add_file_option(*failover, built.options);
+  add_socket_option(*failover, built.options);
+  failover->add_flag("--json", built.options.json, "machine-readable");
+  failover->callback([&built] { built.exit_code = drill_failover(built.options); });
+}
+
 void add_commands(Built& built) {
   auto& options = built.options;
   auto* run =
@@ -192,6 +202,7 @@ void add_commands(Built& built) {
   add_connections(built);
   add_policy(built);
   add_mtu(built);
+  add_drill(built);
   add_keys(built);
   for (const auto& later : later_commands) {
     auto* sub = built.app.add_subcommand(

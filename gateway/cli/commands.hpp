@@ -65,6 +65,7 @@ int explain_destination(const Options& options);
 int suggest_policy(const Options& options);
 int import_smokescreen(const Options& options);
 int show_mtu(const Options& options);
+int drill_failover(const Options& options);
 int install_guard(const Options& options);
 int take_down(const Options& options);
 int print_env(const Options& options);

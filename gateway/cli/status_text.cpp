@@ -38,6 +38,10 @@ std::string age(const std::optional<double>& seconds) {
 }
 
 // What the path carries: "-" where nobody answers, with a mark where IPv6 needs more.
+const char* known(const std::optional<bool>& answer) {
+  return !answer ? "-" : *answer ? "yes" : "no";
+}
+
 std::string path(const ipc::TunnelView& tunnel) {
   if (!tunnel.path || !tunnel.path->bytes) return "-";
   return fmt::format("{}{}", *tunnel.path->bytes, tunnel.path->below_floor ? "!" : "");
@@ -162,6 +166,13 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
     for (const auto& version : versions)
       fmt::format_to(print, "  wireguard-go {}\n", version);
   }
+  if (!snapshot.peers.empty())
+    fmt::format_to(print, "\n  {:<12} {:<9} {:<12} {}\n", "PEER", "REACHED", "HEARD", "HEARS US");
+  for (const auto& peer : snapshot.peers)
+    fmt::format_to(
+        print, "  {:<12} {:<9} {:<12} {}\n", peer.peer, known(peer.reached),
+        peer.heard_seconds_ago ? fmt::format("{:.1f} s ago", *peer.heard_seconds_ago) : "-",
+        known(peer.hears_us));
   for (const auto& tunnel : snapshot.tunnels)
     if (!tunnel.key_in_force.empty())
       fmt::format_to(print, "  {} on {}: its {} is in force\n", tunnel.peer, tunnel.device,

@@ -91,6 +91,16 @@ BOOST_DESCRIBE_STRUCT(TunnelView, (),
                        rx_bytes, tx_bytes, mtu, answers, rtt_seconds, path, full_size_missing,
                        hears_us, key_in_force, transport, transport_trouble, transport_dropped))
 
+// One peer, as this node reaches it.
+struct PeerView {
+  std::string peer;
+  bool dialled = false;         // this node asks it for echoes; else it asks this node
+  std::optional<bool> reached;  // none: nothing known yet
+  std::optional<double> heard_seconds_ago;
+  std::optional<bool> hears_us;  // its own word; none: it does not ask us for echoes
+};
+BOOST_DESCRIBE_STRUCT(PeerView, (), (peer, dialled, reached, heard_seconds_ago, hears_us))
+
 struct KeyPeerView {
   std::string peer;
   std::string state;  // "silent" | "unknown" | "ready" | "turned"
@@ -237,6 +247,7 @@ struct GatewaySnapshot {
   std::string diagnosis_code;  // stable
   std::vector<ExitView> exits;
   std::vector<TunnelView> tunnels;
+  std::vector<PeerView> peers;
   std::optional<KeyView> key;
   RoutingView routing;
   std::optional<ConntrackView> conntrack;  // where pods are routed or clients served
@@ -250,7 +261,8 @@ struct GatewaySnapshot {
 BOOST_DESCRIBE_STRUCT(GatewaySnapshot, (),
                       (format, node, version, connector_id, started, generation,
                        configuration_error, confirm_within_seconds, rollbacks, worker_ready,
-                       worker_restarts, diagnosis, diagnosis_code, exits, tunnels, key, routing,
-                       conntrack, serving, failovers, failover_seconds, targets, events, proxy))
+                       worker_restarts, diagnosis, diagnosis_code, exits, tunnels, peers, key,
+                       routing, conntrack, serving, failovers, failover_seconds, targets, events,
+                       proxy))
 
 }  // namespace oceanid::ipc

@@ -76,6 +76,7 @@ Netd::Netd(asio::io_context& io, StartConfig start, ConfigMemory memory, UniqueF
                     [this](const std::string& area, const std::string& text) {
                       journal_.add(area, text, log::Level::warn);
                     },
+                .peers_changed = [this] { worker_.send_snapshot(snapshot()); },
                 .transport_listener =
                     [this](const SocketAddress& bind) { return transport_listener(bind); }}),
       worker_(
@@ -245,6 +246,11 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
     if (!text) co_return std::unexpected(std::move(text.error()));
     co_return boost::json::value(*text);
   }
+  if (name == "drill") {
+    auto found = co_await network_.drill();
+    if (!found) co_return std::unexpected(std::move(found.error()));
+    co_return boost::json::value_from(*found);
+  }
   if (name == "drain") {
     tasks_.spawn("shutdown", shut_down("asked to drain"));
     co_return "draining: no new connections; this process ends when the last one has";
@@ -256,8 +262,8 @@ awaitable<Result<boost::json::value>> Netd::command(std::string name,
   }
   co_return fail(
       Errc::invalid_argument,
-      fmt::format("unknown command \"{}\"; there are status, plan, reload, confirm, rotate, drain, "
-                  "down",
+      fmt::format("unknown command \"{}\"; there are status, plan, reload, confirm, rotate, drill, "
+                  "drain, down",
                   name));
 }
 

@@ -81,6 +81,7 @@ awaitable<Result<void>> Network::start() {
   tunnels_due_ = config_.tunnel.has_value();
   if (auto second = co_await converge(); done) done = std::move(second);
   tasks_.spawn("network", converge_loop());
+  tasks_.spawn("peers", watch_peers());
   co_return done;
 }
 

@@ -8,6 +8,7 @@
 #include "gateway/base/exit.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/config.hpp"
+#include "gateway/ipc/drill.hpp"
 #include "gateway/ipc/snapshot.hpp"
 #include "gateway/process/routed_flows.hpp"
 #include "gateway/process/tunnel_transports.hpp"
@@ -44,6 +45,7 @@ class Network {
     // Both are logged by whoever hears them.
     std::function<void(std::string area, std::string text)> event;
     std::function<void(std::string area, std::string text)> warning;
+    std::function<void()> peers_changed;  // one is reached, or not any more
     // A copy of the socket that listens there (tunnel.tls.bind).
     std::function<Result<UniqueFd>(const SocketAddress&)> transport_listener;
   };
@@ -81,6 +83,9 @@ class Network {
 
   // `oceanid keys rotate` (network_keys.cpp).
   awaitable<Result<std::string>> rotate_key(tunnel::TunnelManager::RotateRequest request);
+
+  // `oceanid drill failover` (network_drill.cpp).
+  awaitable<Result<ipc::DrillView>> drill();
 
   // What the change to `config` would do to the kernel, as text; changes nothing.
   awaitable<Result<std::string>> plan(Config config);
@@ -128,6 +133,9 @@ class Network {
   void note_changes(const std::vector<tunnel::HealthState>& before);
   void note_switch_done();
   void describe_health(ipc::GatewaySnapshot& out);
+  void describe_peers(ipc::GatewaySnapshot& out) const;  // network_peers.cpp
+  awaitable<void> watch_peers();
+  Result<std::string> drillable() const;
   tunnel::ExitFindings findings_of(const ExitSettings& exit,
                                    const std::vector<tunnel::TunnelStatus>& tunnels) const;
   ExitState state_of(const ExitSettings& exit, const tunnel::ExitFindings& found) const;
@@ -172,8 +180,10 @@ class Network {
   std::unique_ptr<ExitService> exit_service_;
   std::vector<IpAddress> snat_missing_;  // from this node; and said so
   bool due_ = true;
-  bool tunnels_due_ = false;            // the tunnels do not match config_ yet
-  tunnel::AsyncLock changing_tunnels_;  // held while a manager is made, told, or given up
+  bool tunnels_due_ = false;             // the tunnels do not match config_ yet
+  tunnel::AsyncLock changing_tunnels_;   // held while a manager is made, told, or given up
+  std::map<std::string, bool> reached_;  // peers, as last told
+  bool drilling_ = false;
   bool stopping_ = false;
   asio::steady_timer wake_;
   TaskGroup tasks_;

@@ -73,6 +73,7 @@ void Network::describe(ipc::GatewaySnapshot& out) {
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);
   describe_health(out);
+  describe_peers(out);
   const auto statuses = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
   for (const auto& status : statuses) {
     for (const auto& peer : status.peers) {

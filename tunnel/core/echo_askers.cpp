@@ -33,13 +33,22 @@ void EchoAskers::forget_socket(int socket) {
 std::vector<EchoAskers::Silent> EchoAskers::silent(TimePoint now) const {
   std::vector<Silent> out;
   for (const auto& [address, asker] : askers_) {
-    const Duration silence = now - asker.last;
-    // Who asked once or twice does not ask regularly.
-    if (asker.interval == 0ns || silence > told_for) continue;
-    if (silence >= std::max<Duration>(least_silence, asker.interval * missed))
-      out.push_back({asker.from, asker.socket});
+    if (lost(asker, now) && now - asker.last <= told_for) out.push_back({asker.from, asker.socket});
   }
   return out;
+}
+
+// Who asked once or twice does not ask regularly.
+bool EchoAskers::lost(const Asker& asker, TimePoint now) {
+  return asker.interval != 0ns &&
+         now - asker.last >= std::max<Duration>(least_silence, asker.interval * missed);
+}
+
+std::optional<EchoAskers::Heard> EchoAskers::last_heard(const IpAddress& peer,
+                                                        TimePoint now) const {
+  const auto found = askers_.find(peer);
+  if (found == askers_.end()) return std::nullopt;
+  return Heard{now - found->second.last, lost(found->second, now)};
 }
 
 std::optional<bool> EchoAskers::hears_us(const IpAddress& peer, TimePoint now) const {

@@ -25,6 +25,12 @@ class EchoAskers {
   };
   // Whom to tell now; call twice a second.
   std::vector<Silent> silent(TimePoint now) const;
+  // Since it last asked; none: it never did. It is lost when its regular requests stay away.
+  struct Heard {
+    Duration silence{0};
+    bool lost = false;
+  };
+  std::optional<Heard> last_heard(const IpAddress& peer, TimePoint now) const;
   // Whether the peer hears our answers; none: it does not ask (any more).
   std::optional<bool> hears_us(const IpAddress& peer, TimePoint now) const;
 
@@ -36,6 +42,7 @@ class EchoAskers {
     Duration interval{0};  // between requests, smoothed
     bool hears_us = false;
   };
+  static bool lost(const Asker& asker, TimePoint now);
   std::map<IpAddress, Asker> askers_;
 };
 

@@ -39,6 +39,9 @@ class EchoProber {
   // Asks at once: whoever hears us through the tunnel answers to where we are now.
   void nudge();
 
+  // Until then nothing is asked and nothing heard, as if the tunnel were dead: for a drill.
+  void hold_deaf(TimePoint until) { deaf_until_ = until; }
+
   // The MTU inside the tunnel; 0: no full-size echoes. `on_lost`: called from run() while they do
   // not come back, though they did before.
   void set_full_size(unsigned mtu) { full_mtu_ = mtu; }
@@ -71,6 +74,7 @@ class EchoProber {
   unsigned full_missing_ = 0;
   TimePoint full_next_{};
   asio::steady_timer timer_;
+  TimePoint deaf_until_{};
   bool hurried_ = false;
   bool stopping_ = false;
 };

@@ -102,7 +102,8 @@ bool EchoProber::open() {
 
 void EchoProber::ask_full_size(TimePoint now) {
   const std::size_t headers = target_.source.is_v4() ? 28 : 48;
-  if (full_mtu_ < headers + probe_packet_size || !carries(tracker_.state()) || !socket_.is_open()) {
+  if (full_mtu_ < headers + probe_packet_size || !carries(tracker_.state()) || !socket_.is_open() ||
+      now < deaf_until_) {
     full_nonce_ = 0;
     full_missing_ = 0;
     return;
@@ -148,7 +149,7 @@ void EchoProber::ask(TimePoint now) {
   // A question that cannot leave is a lost one all the same: the state must not stay "up" when the
   // device or its address is gone.
   tracker_.on_sent(packet.nonce, now);
-  if (!open()) return;
+  if (!open() || now < deaf_until_) return;
   const ProbeBytes bytes = encode(packet);
   const NativeAddress to = to_native(target_.peer);
   if (::sendto(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT, to.get(),
@@ -182,6 +183,7 @@ void EchoProber::take_answers() {
     const auto packet = decode_probe(std::span(bytes).first(std::min(arrived, bytes.size())));
     if (!packet || from_native(from) != target_.peer) continue;
     const auto now = std::chrono::steady_clock::now();
+    if (now < deaf_until_) continue;
     if (packet->type == ProbeType::notice)
       tracker_.on_unheard(now);
     else if (packet->type == ProbeType::reply && full_nonce_ != 0 && packet->nonce == full_nonce_)

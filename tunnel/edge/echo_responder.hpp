@@ -39,6 +39,9 @@ class EchoResponder {
   // Whether that peer hears our answers; none: it does not ask.
   std::optional<bool> hears_us(const IpAddress& peer) const;
 
+  // When that peer last asked; none: never.
+  std::optional<EchoAskers::Heard> last_heard(const IpAddress& peer) const;
+
   // Messages about keys share the port. `on_message` is told what a known peer says, and may answer
   // in the same size.
   using MessageHandler = std::function<std::optional<RotationMessage>(

@@ -74,6 +74,10 @@ std::optional<bool> EchoResponder::hears_us(const IpAddress& peer) const {
   return askers_.hears_us(peer, std::chrono::steady_clock::now());
 }
 
+std::optional<EchoAskers::Heard> EchoResponder::last_heard(const IpAddress& peer) const {
+  return askers_.last_heard(peer, std::chrono::steady_clock::now());
+}
+
 awaitable<void> EchoResponder::tell_silent() {
   for (;;) {
     static_cast<void>(co_await sleep_for(notice_pace));

@@ -48,6 +48,15 @@ struct PeerStatus {
   std::optional<bool> next_key_in_force;
 };
 
+// Whether a peer's echoes reach us and ours reach it.
+struct PeerReach {
+  std::string name;
+  bool dialled = false;                             // we ask it; else it asks us
+  std::optional<bool> reached;                      // none: nobody has asked regularly yet
+  std::optional<std::chrono::nanoseconds> silence;  // since it was last heard
+  std::optional<bool> hears_us;                     // its own word; none: it does not ask us
+};
+
 // This node's own key, without any secret.
 struct KeyStatus {
   PublicKey public_key;
@@ -130,6 +139,7 @@ class TunnelManager {
   Result<TransportKey> transport_key_of(const std::string& peer) const;
 
   std::vector<TunnelStatus> status() const;
+  std::vector<PeerReach> peers() const;
   std::optional<PublicKey> public_key() const { return public_key_; }
 
   std::optional<KeyStatus> key_status() const;  // none before the first apply()
@@ -145,6 +155,8 @@ class TunnelManager {
   // Something happened to links: look now instead of within a second.
   void poke();
   awaitable<Result<void>> force_handshake(std::string peer);
+  // For so long from now the echoes to a dialled peer are neither sent nor heard.
+  void hold_deaf(const std::string& peer, std::chrono::milliseconds duration);
 
   // Ends our work. With keep_devices tunnels go on and are adopted by the next start.
   awaitable<void> stop(bool keep_devices);

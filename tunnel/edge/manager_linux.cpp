@@ -304,6 +304,12 @@ awaitable<Result<void>> TunnelManager::force_handshake(std::string peer) {
                                                device->second.desired.peers.front().public_key);
 }
 
+void TunnelManager::hold_deaf(const std::string& peer, std::chrono::milliseconds duration) {
+  const auto device = devices_.find(device_of_peer(peer));
+  if (device != devices_.end() && device->second.prober)
+    device->second.prober->hold_deaf(Clock::now() + duration);
+}
+
 awaitable<void> TunnelManager::stop(bool keep_devices) {
   stopping_ = true;
   on_change_ = nullptr;

@@ -87,6 +87,30 @@ std::vector<TunnelStatus> TunnelManager::status() const {
   return result;
 }
 
+std::vector<PeerReach> TunnelManager::peers() const {
+  std::vector<PeerReach> out;
+  const auto now = Clock::now();
+  for (const PeerSettings& peer : wanted_.settings.peers) {
+    PeerReach& reach = out.emplace_back();
+    reach.name = peer.name;
+    for (const IpAddress& address : peer.addresses) {
+      if (!reach.hears_us) reach.hears_us = responder_.hears_us(address);
+      const auto heard = responder_.last_heard(address);
+      if (!heard || (reach.silence && *reach.silence < heard->silence)) continue;
+      reach.silence = heard->silence;
+      reach.reached = !heard->lost;
+    }
+    const auto device = devices_.find(device_of_peer(peer.name));
+    if (device == devices_.end() || !device->second.prober) continue;
+    const EchoResult echo = device->second.prober->result(now);
+    reach.dialled = true;
+    reach.silence = echo.silence;
+    reach.reached.reset();
+    if (echo.state != PathState::init || echo.sent > 0) reach.reached = carries(echo.state);
+  }
+  return out;
+}
+
 void TunnelManager::publish() {
   std::vector<std::string> facts;
   for (const TunnelStatus& status : this->status()) {

@@ -54,6 +54,13 @@ TEST(EchoAskers, TellsWhomItCeasedToHear) {
   EXPECT_EQ(askers.hears_us(address("10.99.0.3"), now), false);
   EXPECT_EQ(askers.hears_us(address("10.99.0.4"), now), std::nullopt);
   EXPECT_EQ(askers.hears_us(regular.address, now + 61s), std::nullopt);
+  EXPECT_FALSE(askers.last_heard(regular.address, now + 599ms)->lost);
+  EXPECT_TRUE(askers.last_heard(regular.address, now + 600ms)->lost);
+  EXPECT_TRUE(askers.last_heard(regular.address, now + 1h)->lost) << "for as long as it is dead";
+  EXPECT_EQ(askers.last_heard(regular.address, now + 1h)->silence, 1h);
+  EXPECT_FALSE(askers.last_heard(address("10.99.0.3"), now + 1h)->lost)
+      << "it never asked regularly";
+  EXPECT_FALSE(askers.last_heard(address("10.99.0.4"), now));
   askers.forget_socket(7);
   EXPECT_TRUE(askers.silent(now + 1s).empty());
 }
