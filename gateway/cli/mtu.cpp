@@ -5,6 +5,7 @@
 #include "gateway/cli/commands.hpp"
 #include "gateway/cli/mtu_probe.hpp"
 #include "gateway/cli/mtu_stack.hpp"
+#include "routing/edge/overlay_links.hpp"
 #include "tunnel/edge/path_socket.hpp"
 
 #include <algorithm>
@@ -62,6 +63,18 @@ void look_at_links(MtuFacts& facts, const std::vector<IfName>& pods) {
   std::ranges::sort(facts.pods, {}, &LinkMtu::name);
 }
 
+// An overlay whose outer addresses are the tunnels' own runs on these, whatever link it was made
+// on.
+void look_below_overlays(MtuFacts& facts, const std::vector<IpAddress>& own) {
+  if (!facts.tunnel || own.empty()) return;
+  const auto links = routing::overlay_links();
+  if (!links) return;
+  for (LinkMtu& overlay : facts.overlays)
+    for (const auto& link : *links)
+      if (link.name.str() == overlay.name && std::ranges::find(own, link.outer) != own.end())
+        overlay.below = facts.tunnel->device;
+}
+
 // The link by which packets to the address leave; connect() on a datagram socket sends nothing.
 std::optional<LinkMtu> card_towards(const IpAddress& address) {
   const UniqueFd socket(
@@ -113,10 +126,12 @@ int show_mtu(const Options& options) {
   MtuFacts facts;
   facts.target = options.host;
   std::vector<IfName> pods;
+  std::vector<IpAddress> own;
   if (!options.config_file.empty()) {
     const auto config = load_or_complain(options);
     if (!config) return exit_usage;
     if (config->routing) pods = config->routing->interfaces;
+    if (config->tunnel) own = config->tunnel->addresses;
     if (config->tunnel)
       facts.ipv6_inside = std::ranges::any_of(config->tunnel->addresses,
                                               [](const IpAddress& own) { return !own.is_v4(); });
@@ -147,6 +162,7 @@ int show_mtu(const Options& options) {
     }
   }
   look_at_links(facts, pods);
+  look_below_overlays(facts, own);
   fmt::print("{}", options.json ? mtu_json(facts) + "\n" : mtu_text(facts));
   const auto findings = judge_mtu(facts);
   return std::ranges::any_of(findings, &MtuFinding::wrong) ? exit_failed : exit_ok;

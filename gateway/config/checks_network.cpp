@@ -76,7 +76,7 @@ void Checker::exit(const std::string& path, const ExitSettings& exit) {
   const auto peer = std::ranges::find(peers, *exit.peer, &tunnel::PeerSettings::name);
   if (peer == peers.end())
     add(path + ".peer", found_but(quoted(*exit.peer), "the name of a peer in tunnel.peers"));
-  else if (!peer->endpoint && !peer->via)
+  else if (!peer->endpoint)
     add(path + ".peer",
         found_but(quoted(*exit.peer) + ", which has no endpoint", "a peer that this node dials"));
 }

@@ -169,19 +169,16 @@ void Checker::via(const std::string& path, const tunnel::PeerSettings& peer) {
   const auto next = [&](const std::string& peer_name) {
     return std::ranges::find(all, peer_name, &tunnel::PeerSettings::name);
   };
-  auto hop = next(*peer.via);
-  if (hop == all.end()) {
+  const auto relay = next(*peer.via);
+  if (relay == all.end() || relay->name == peer.name)
     add(path, found_but(quoted(*peer.via), "the name of another peer"));
-    return;
-  }
-  for (std::size_t hops = 0; hop != all.end() && hops <= all.size(); ++hops) {
-    if (hop->name == peer.name) {
-      add(path,
-          found_but(quoted(*peer.via) + ", which leads back to this peer", "a way that ends"));
-      return;
-    }
-    hop = hop->via ? next(*hop->via) : all.end();
-  }
+  else if (relay->via)
+    add(path,
+        found_but(quoted(*peer.via) + ", which is itself reached through " + quoted(*relay->via),
+                  "a peer with a tunnel to this node"));
+  if (peer.endpoint) add(path, "found via and an endpoint; allowed: one of them");
+  if (clean("tunnel.overlay") && !config_.tunnel->overlay)
+    add(path, "found via without tunnel.overlay; allowed: via with tunnel.overlay: on");
 }
 
 }  // namespace oceanid::config

@@ -73,7 +73,7 @@ void describe(Visitor& v, tunnel::PeerSettings& s) {
   v.field({"address", "its tunnel.address", true}, s.addresses, List{address, true});
   v.field({"networks", "what lives behind it"}, s.networks, List{prefix});
   v.field({"keepalive", "0s: off"}, s.keepalive, keepalive);
-  v.field({.name = "via", .doc = "reached through this other peer", .later = true}, s.via,
+  v.field({"via", "reached through this other peer, which has overlay: on"}, s.via,
           Nullable{NameType{9}});
   v.field({"transport", "how packets travel; auto: UDP, and what tls allows where UDP is blocked"},
           s.transport, transport);
@@ -99,10 +99,11 @@ void describe(Visitor& v, tunnel::TunnelSettings& s) {
           TextType{"the name or path of a program"});
   v.field({"mtu", "inside the tunnels"}, s.mtu, MtuType{});
   v.field({"mtu_raise", "how often a larger MTU is tried"}, s.mtu_raise, mtu_raise);
-  v.field({.name = "overlay",
-           .doc = "on: pod traffic to peers' networks takes the tunnels",
-           .later = true},
-          s.overlay, SwitchType{});
+  v.field(
+      {"overlay",
+       "on: pod traffic to peers' networks takes the tunnels, and peers reach each other through "
+       "this node"},
+      s.overlay, SwitchType{});
   v.field({"dns", "servers for endpoint names; []: the host's"}, s.dns, List{dns_server});
   v.field({"return_after", "a tunnel that fell back to TLS returns when UDP has answered so long"},
           s.return_after, DurationType<>{std::chrono::seconds(1), std::chrono::hours(24)});

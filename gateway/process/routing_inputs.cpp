@@ -29,7 +29,17 @@ std::vector<routing::TunnelLink> links_of(const Config& config,
       view.addresses = settings->addresses;
       view.networks = settings->networks;
       if (status.hub) view.mtu = peer.mtu;
-      link.peers.push_back(std::move(view));
+      link.peers.push_back(view);
+      for (const auto& far : config.tunnel->peers) {
+        if (far.via != peer.name) continue;
+        view.name = far.name;
+        // Who has no address of its own on a link lies behind another one (routing/core/scene.hpp).
+        view.addresses.clear();
+        view.networks = far.networks;
+        for (const IpAddress& address : far.addresses)
+          view.networks.push_back(Prefix::host(address));
+        link.peers.push_back(view);
+      }
     }
     out.push_back(std::move(link));
   }

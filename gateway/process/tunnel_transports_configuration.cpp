@@ -75,6 +75,7 @@ Result<void> TunnelTransports::accept(const Config& config, const tunnel::Tunnel
   if (auto usable = tunnel::make_accepting_context(texts_of(*material)); !usable)
     return std::unexpected(std::move(usable.error()).context("tunnel.tls"));
   for (const auto& peer : config.tunnel->peers) {
+    if (peer.via) continue;  // no tunnel between us
     auto key = tunnels.transport_key_of(peer.name);
     if (!key) return std::unexpected(std::move(key.error()));
     out.message.accept_peers.push_back({peer.name, key->reveal_hex()});

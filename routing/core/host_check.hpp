@@ -5,6 +5,7 @@
 #include "gateway/base/net_types.hpp"
 #include "routing/core/facts.hpp"
 #include "routing/core/model.hpp"
+#include "routing/core/overlay_link.hpp"
 
 #include <cstdint>
 #include <map>
@@ -81,6 +82,7 @@ struct Networkd {
 
 struct HostState {
   HostFacts facts;
+  std::vector<OverlayLink> overlays;
   std::vector<ForeignRule> rules;
   std::vector<ForeignTable> tables;
   std::optional<NftSurvey> nft;      // none: not asked, or nft could not say

@@ -134,6 +134,39 @@ void judge_mtu(const Inputs& wanted, const HostState& host, Findings& out) {
     out.push_back({Severity::ok, "mtu", "every link that carries pods' IPv6 has room for it", {}});
 }
 
+// A CNI that was told to use the tunnels' addresses. It reads the link's MTU once, at its start;
+// the tunnel's follows the path.
+void judge_overlay_mtu(const Inputs& wanted, const HostState& host, Findings& out) {
+  const auto is_tunnel = [&](const LinkFacts& link) {
+    return std::ranges::find(wanted.links, link.name, &TunnelLink::name) != wanted.links.end();
+  };
+  const LinkFacts* smallest = nullptr;
+  for (const LinkFacts& link : host.facts.links)
+    if (is_tunnel(link) && link.mtu > 0 && (smallest == nullptr || link.mtu < smallest->mtu))
+      smallest = &link;
+  if (smallest == nullptr) return;
+  for (const OverlayLink& link : host.overlays) {
+    if (std::ranges::find(wanted.tunnel_addresses, link.outer) == wanted.tunnel_addresses.end())
+      continue;
+    // IP, UDP, VXLAN and the inner Ethernet header.
+    const unsigned header = link.outer.is_v4() ? 50 : 70;
+    const unsigned room = smallest->mtu > header ? smallest->mtu - header : 0;
+    if (link.mtu <= room)
+      out.push_back({Severity::ok,
+                     "mtu",
+                     fmt::format("{} with {} fits {} with {}", link.name.str(), link.mtu,
+                                 smallest->name.str(), smallest->mtu),
+                     {}});
+    else
+      out.push_back(
+          {Severity::warn, "mtu",
+           fmt::format("{} has an MTU of {} and takes {} bytes more on {}, which carries "
+                       "{}: what is larger is cut in pieces or lost",
+                       link.name.str(), link.mtu, header, smallest->name.str(), smallest->mtu),
+           fmt::format("set the MTU of {} and of the pods to {} or less", link.name.str(), room)});
+  }
+}
+
 struct FeatureText {
   const char* name;
   Severity without;
@@ -194,6 +227,7 @@ void judge_kernel(const Inputs& wanted, const HostState& host, Findings& out) {
     judge_conntrack(wanted, host, out);
     judge_mtu(wanted, host, out);
   }
+  judge_overlay_mtu(wanted, host, out);
   judge_features(wanted, host, out);
 }
 

@@ -23,6 +23,7 @@ void NftParts::exempt() {
   out.line(fmt::format("iifname != {} return", names(scene.pods)));
   out.line("ct direction reply return");
   out.line("meta l4proto { icmp, ipv6-icmp } ct state related return");
+  out.each("", out.in("daddr", "overlay"), "return");
   out.each("", out.in("daddr", "exempt"),
            fmt::format("{} {} return", set_bit(scene.marks.exempt, true),
                        set_bit(scene.marks.exempt, false)));

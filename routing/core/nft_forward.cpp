@@ -40,6 +40,7 @@ void NftParts::from_pods() {
   for (const IfName& name : scene.pods)
     out.line(fmt::format("oifname \"{}\" return", name.str()));
   out.line("oifname \"lo\" return");
+  overlay_by_uplink();
   if (scene.pins) out.line("jump pinned");
   out.line(fmt::format("ct direction reply {} return", has_bit(scene.marks.exempt, true)));
   if (scene.numbers.ipv6 == Ipv6Mode::ignore) out.line("meta nfproto ipv6 return");
@@ -57,6 +58,7 @@ void NftParts::from_pods() {
   out.line("ct state invalid goto invalid_from_pods");
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
   refuse_translated();
+  out.each("", out.in("daddr", "overlay"), "return");
   if (scene.pins) out.line("goto pinned");
   out.end();
 }
@@ -88,11 +90,13 @@ void NftParts::beyond_the_cluster() {
   if (scene.kill_switch) out.line(refuse_leak);
 }
 
-// What goes to another tunnel meets the last line, as all that has no business here. A reset goes
+// Without an overlay what goes to another tunnel meets the last line, as all that has no business
+// here. A reset goes
 // back to a client only: towards a server it would carry a pod's address into main's routes.
 void NftParts::from_tunnel() {
   const bool serves = scene.in.serve_exit && !scene.hubs.empty();
   out.begin("from_tunnel");
+  if (scene.in.overlay) out.line("oifname \"oc-*\" goto relay");
   out.line("ct state invalid goto invalid_from_tunnel");
   if (serves)
     out.line(fmt::format("iifname {} oifname \"{}\" goto exit_limits", names(scene.hubs),
@@ -104,6 +108,7 @@ void NftParts::from_tunnel() {
   if (serves) out.line(fmt::format("iifname {} meta l4proto tcp {}", names(scene.hubs), reset));
   out.line("counter name ingress_refused drop");
   out.end();
+  relay();
   if (!scene.steering) return;
   out.begin("tunnel_to_pods");
   out.line("ct state established,related return");

@@ -118,13 +118,15 @@ void NftParts::translation() {
   if (scene.in.serve_exit)
     if (const auto* list = std::get_if<SnatList>(&scene.in.serve_exit->snat)) declare_spills(*list);
   const bool identity = scene.steering && !scene.tunnels.empty();
-  if (!identity && !scene.in.serve_exit && scene.exit_interfaces.empty()) return;
+  if (!identity && !scene.in.serve_exit && scene.exit_interfaces.empty() && !scene.in.overlay)
+    return;
   out.begin("translate", "nat hook postrouting priority srcnat - 1");
   if (scene.selecting) out.line(has_bit(scene.marks.exempt, false) + " return");
   if (identity && out.has("sources", Family::v4))
     out.line("oifname \"oc-*\" ip saddr @sources4 snat ip to ip saddr");
   if (identity && out.has("sources", Family::v6))
     out.line("oifname \"oc-*\" ip6 saddr @sources6 snat ip6 to ip6 saddr");
+  overlay_identity();
   for (const Family family : families) {
     if (!scene.in.serve_exit) break;
     const char version = family == Family::v4 ? '4' : '6';
@@ -148,9 +150,15 @@ void NftParts::translation() {
 // the operator bypasses may show a pod's address to the node's neighbours.
 void NftParts::last_line() {
   const bool guarded = scene.steering && scene.kill_switch && !scene.uplinks.empty();
-  if (!scene.in.serve_exit && !guarded && scene.exit_interfaces.empty()) return;
+  if (!scene.in.serve_exit && !guarded && scene.exit_interfaces.empty() && !overlay_may_leak())
+    return;
   out.begin("last_line", "filter hook postrouting priority srcnat + 1");
   constexpr std::string_view refuse = "goto refuse_untranslated";
+  // Whoever sends it, a Service's node port too. A peer's own endpoint may lie in its networks.
+  if (overlay_may_leak())
+    out.each(fmt::format("oifname {0} meta mark & 0x{1:08x} != 0x{1:08x}", names(scene.uplinks),
+                         scene.marks.underlay.value),
+             out.in("daddr", "overlay"), refuse);
   if (scene.selecting) {
     // What goes direct has its address from the CNI, but for pods whose own is a public one.
     Prefixes open;

@@ -68,6 +68,7 @@ void NftParts::select() {
   out.line("meta l4proto { icmp, ipv6-icmp } ct state related return");
   out.each("", out.in("daddr", "near"), "return");
   out.each("", out.in("daddr", "cluster"), "return");
+  out.each("", out.in("daddr", "overlay"), "return");
   out.each("", out.in("daddr", "exempt"), "goto goes_direct");
   for (std::size_t i = 0; i < scene.selectors.size(); ++i)
     out.each("", fitting(i),
@@ -94,6 +95,7 @@ void NftParts::pinned() {
   out.line(has_bit(scene.marks.exempt, false) + " return");
   out.each("", out.in("daddr", "near"), "return");
   out.each("", out.in("daddr", "cluster"), "return");
+  out.each("", out.in("daddr", "overlay"), "return");
   for (std::size_t i = 0; i < scene.selectors.size(); ++i) {
     if (scene.selectors[i].way == Way::pinned) {
       const ExitPath* exit = scene.pinned(scene.selectors[i]);

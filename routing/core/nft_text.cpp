@@ -40,6 +40,8 @@ void NftParts::declare_sets() {
   peers.insert(peers.end(), scene.peer_networks.begin(), scene.peer_networks.end());
   out.set("peers", unique(std::move(peers)));
   out.set("direct", scene.direct);
+  out.set("overlay", scene.overlay);
+  out.set("relay", scene.relay);
   if (!scene.in.serve_exit) return;
   out.set("clients", scene.clients);
   out.set("allowed", unique(scene.in.serve_exit->allow));
@@ -193,6 +195,7 @@ void NftParts::output() {
   const bool pods = scene.steering && scene.kill_switch;
   if (scene.in.tunnel_addresses.empty() && !pods) return;
   out.begin("own_traffic", "filter hook output priority filter - 5");
+  redirects();
   out.line("oifname { \"lo\", \"oc-*\" } return");
   failsafes_out();
   out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");

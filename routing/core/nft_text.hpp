@@ -29,6 +29,7 @@ struct NftParts {
   void last_line();
   void left_behind();  // resets after a switch
   void transport();    // other ports that peers may dial
+  void redirects();    // of the overlay: nobody is told of a shorter way
   void intercept();    // towards transparent listeners, and nothing around them
 
   std::string set_bit(const Mark& bit, bool connection) const;
@@ -47,6 +48,10 @@ struct NftParts {
   void refuse_translated();
   void beyond_the_cluster();
   void from_tunnel();
+  void overlay_by_uplink();
+  void relay();
+  void overlay_identity();
+  bool overlay_may_leak() const { return !scene.overlay.empty() && !scene.uplinks.empty(); }
   void known_peers();
   void into_tunnel();
   void exit_limits();

@@ -30,9 +30,11 @@ std::vector<LinkState> make_links(const Inputs& inputs) {
   return out;
 }
 
-bool forwards_ipv6(const Inputs& inputs) {
+bool forwards_ipv6(const detail::Scene& scene) {
+  const Inputs& inputs = scene.in;
   const auto v6 = [](const Prefix& prefix) { return prefix.family() == Family::v6; };
-  return (inputs.routing && inputs.routing->ipv6 == Ipv6Mode::exit) ||
+  return std::ranges::any_of(scene.relay, v6) || std::ranges::any_of(scene.overlay, v6) ||
+         (inputs.routing && inputs.routing->ipv6 == Ipv6Mode::exit) ||
          (inputs.serve_exit && std::ranges::any_of(inputs.serve_exit->clients, v6));
 }
 
@@ -41,12 +43,12 @@ bool forwards_ipv6(const Inputs& inputs) {
 // device's value.
 std::vector<Sysctl> make_sysctls(const detail::Scene& scene) {
   std::vector<Sysctl> out;
-  if (scene.in.routing || scene.in.serve_exit) {
+  if (scene.in.routing || scene.in.serve_exit || scene.in.overlay) {
     out.push_back({"net/ipv4/ip_forward", "1"});
     // Without it an exit under rp_filter 1 or 2 drops its clients' answers: the reverse look-up
     // meets the rules without our mark. With rp_filter 0 everywhere nothing depends on it.
     out.push_back({"net/ipv4/conf/all/src_valid_mark", "1", false});
-    if (forwards_ipv6(scene.in)) out.push_back({"net/ipv6/conf/all/forwarding", "1"});
+    if (forwards_ipv6(scene)) out.push_back({"net/ipv6/conf/all/forwarding", "1"});
   }
   // What the kernel does not count nobody can tell afterwards; without it only bytes are missing.
   if (scene.in.serve_exit && scene.in.serve_exit->accounting)

@@ -1,5 +1,5 @@
-// Routes of our own tables. Every table ends in an unreachable default, so that a look-up never
-// falls through to main when a device goes away.
+// Routes of our own tables. Every table ends unreachable, so that a look-up never falls through to
+// main when a device goes away.
 
 #include "routing/core/scene.hpp"
 
@@ -12,6 +12,9 @@ constexpr std::uint32_t last_metric = 4294967295U;
 // A peer that dials us is answered on the hub: its own prober and its exit device listen there.
 constexpr std::uint32_t hub_metric = 10;
 constexpr std::uint32_t dialled_metric = 20;
+constexpr std::uint32_t overlay_dialled_metric = 10;
+constexpr std::uint32_t overlay_hub_metric = 20;
+constexpr unsigned ipv6_minimum_mtu = 1280;  // a smaller link takes no IPv6 route (RFC 8200, 5)
 
 Route unreachable_default(Family family, std::uint32_t table) {
   Route route;
@@ -79,6 +82,35 @@ void add_return_table(const Scene& scene, std::vector<Route>& out) {
     out.push_back(unreachable_default(family, scene.return_table()));
 }
 
+// No default here: what is not a peer's goes on to the next rule. Each prefix ends unreachable
+// instead, so that it never meets main when a device goes away.
+void add_overlay_table(const Scene& scene, std::vector<Route>& out) {
+  if (!scene.in.overlay) return;
+  for (const TunnelLink& link : scene.in.links) {
+    for (const TunnelPeer& peer : link.peers) {
+      Prefixes behind = hosts(peer.addresses);
+      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
+      for (const Prefix& prefix : unique(std::move(behind))) {
+        Route route;
+        route.family = prefix.family();
+        route.table = scene.overlay_table();
+        route.destination = prefix;
+        route.type = RouteType::unreachable;
+        route.metric = last_metric;
+        out.push_back(route);
+        route.type = RouteType::unicast;
+        // Unlike an answer, a question must not wait for the peer to dial: a device of our own
+        // comes first.
+        route.metric = link.hub ? overlay_hub_metric : overlay_dialled_metric;
+        route.device = link.name;
+        if (link.hub) route.mtu = peer.mtu;
+        const bool too_small = link.mtu != 0 && link.mtu < ipv6_minimum_mtu;
+        if (prefix.family() == Family::v4 || !too_small) out.push_back(std::move(route));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Route> make_routes(const Scene& scene) {
@@ -86,6 +118,7 @@ std::vector<Route> make_routes(const Scene& scene) {
   add_egress_table(scene, out);
   add_exit_tables(scene, out);
   add_return_table(scene, out);
+  add_overlay_table(scene, out);
   std::ranges::sort(out);
   const auto rest = std::ranges::unique(out);
   out.erase(rest.begin(), rest.end());

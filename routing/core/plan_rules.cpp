@@ -8,14 +8,17 @@
 //   +5   iif lo to PEER-ADDRESS               lookup R    own traffic to the other tunnel ends
 //   +6   iif lo from OWN-TUNNEL to PEER-NET   lookup R    answers of our tunnel address
 //   +7   iif lo fwmark CARRIED to PEER-NET    lookup R    exit: errors and resets for clients
+//   +8   iif lo                               lookup O    overlay: the node itself to peers' pods
 //   +10  oif UPLINK to ON-LINK                goto end    bound sockets, self and interface exits
 //   +12  oif EXIT-DEVICE                      lookup T+1+i  bound sockets
 //   +13  iif lo                               goto end
 //   +20  iif TUNNEL to SOURCES                goto end    delivery to own pods
+//   +21  iif TUNNEL                           lookup O    overlay: one peer to another
 //   +22  iif HUB fwmark CARRIED               goto end    exit: clients' packets to the internet
 //   +24  iif TUNNEL                           unreachable no tunnel to tunnel, nothing unseen
 //   +30  iif UPLINK fwmark CARRIED to PEER-NET lookup R   exit: replies return by the tunnel
 //   +40  iif PODS fwmark EXEMPT               goto end    answers of inbound connections
+//   +45  iif PODS to OVERLAY                  lookup O    overlay: peers' networks and addresses
 //   +50  iif PODS to BYPASS                   goto end
 //   +55  iif PODS fwmark DRAINING             lookup T+1+i  what a planned switch leaves there
 //   +60  iif PODS from SOURCE [fwmark CARRIED] [to D] [dport P]  lookup T
@@ -34,7 +37,8 @@
 // tailnet destination whose own route is gone (or that nobody translates any more, after `nft flush
 // ruleset`) must not follow main's default out of the cluster.
 //
-// T the egress table, T+1+i the table of exit i, R the return table. Two facts behind this:
+// T the egress table, T+1+i the table of exit i, R the return table, O the overlay's (peers'
+// prefixes only: what it does not have goes on to the next rule). Two facts behind this:
 // rp_filter's reverse look-up of a forwarded packet runs with iif = the device that it leaves by
 // and, under src_valid_mark, with its mark, so that the packets of an answer need the marks of the
 // question; and CARRIED is set by our nft prerouting chain only, so that a flushed ruleset turns
@@ -60,6 +64,7 @@ class RuleBook {
 
   void tunnels();
   void serving();
+  void overlay();
   void bound_sockets();
   void pods();
 
@@ -184,6 +189,18 @@ void RuleBook::serving() {
   }
 }
 
+// What a peer may reach of another is for nft to say (nft_overlay.cpp).
+void RuleBook::overlay() {
+  if (!scene_.in.overlay) return;
+  const RuleAction look_up = Lookup{scene_.overlay_table()};
+  for (const Family family : families) {
+    if (!of_family(scene_.overlay, family).empty()) add(family, 8, look_up).iif = loopback_;
+    if (of_family(scene_.relay, family).empty()) continue;
+    for (const IfName& tunnel : scene_.tunnels)
+      add(family, 21, look_up).iif = tunnel;
+  }
+}
+
 // A socket that is bound to an uplink or a foreign interface also talks to its neighbours (DHCP,
 // neighbour discovery): these stay with main.
 void RuleBook::bound_sockets() {
@@ -224,12 +241,17 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
   Rule& exempt = add(family, 40, end_);
   exempt.iif = interface;
   exempt.mark = scene_.marks.exempt;
+  for (const Prefix& prefix : of_family(scene_.overlay, family)) {
+    Rule& rule = add(family, 45, Lookup{scene_.overlay_table()});
+    rule.iif = interface;
+    rule.to = prefix;
+  }
   for (const Prefix& prefix : of_family(scene_.bypass, family)) {
     Rule& rule = add(family, 50, end_);
     rule.iif = interface;
     rule.to = prefix;
   }
-  if (scene_.kill_switch) keep_in_cluster(family, interface);
+  keep_in_cluster(family, interface);
   if (scene_.in.draining && steers(family)) {
     Rule& rule = add(family, 55, Lookup{scene_.exit_table(*scene_.in.draining)});
     rule.iif = interface;
@@ -245,8 +267,14 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
 
 // Answers of inbound connections may: whoever came by the uplink is there, whatever its address.
 void RuleBook::keep_in_cluster(Family family, const IfName& interface) {
-  for (const Prefix& prefix : of_family(scene_.cluster, family)) {
-    if (!std::ranges::binary_search(scene_.bypass, prefix)) continue;
+  Prefixes kept;
+  for (const Prefix& prefix : of_family(scene_.cluster, family))
+    if (scene_.kill_switch && std::ranges::binary_search(scene_.bypass, prefix))
+      kept.push_back(prefix);
+  for (const Prefix& prefix : of_family(scene_.overlay, family))
+    if (std::ranges::none_of(kept, [&](const Prefix& wide) { return wide.contains(prefix); }))
+      kept.push_back(prefix);
+  for (const Prefix& prefix : kept) {
     Rule rule;
     rule.family = family;
     rule.iif = interface;
@@ -365,6 +393,7 @@ std::vector<Rule> make_rules(const Scene& scene) {
   RuleBook book(scene);
   book.tunnels();
   book.serving();
+  book.overlay();
   book.bound_sockets();
   book.pods();
   return book.take();

@@ -66,6 +66,7 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
       pins = pins || selector.way == Way::pinned;
     exempts = steering && (!numbers.exempt4.empty() || !numbers.exempt6.empty());
   }
+  collect_overlay();
   collect_bypass();
   collect_serving();
   collect_direct();
@@ -97,6 +98,21 @@ void Scene::collect_links() {
     if (std::ranges::find(tunnels, name) == tunnels.end()) add_once(uplinks, name);
   std::ranges::sort(tunnels);
   std::ranges::sort(uplinks);
+}
+
+// With routing.ipv6 `ignore` this node's own IPv6 stays with the CNI; that of others is relayed.
+void Scene::collect_overlay() {
+  if (!in.overlay) return;
+  for (const TunnelLink& link : in.links)
+    for (const TunnelPeer& peer : link.peers) {
+      Prefixes behind = hosts(peer.addresses);
+      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
+      overlay.insert(overlay.end(), behind.begin(), behind.end());
+      if (!is_relayed(peer)) relay.insert(relay.end(), behind.begin(), behind.end());
+    }
+  overlay = unique(std::move(overlay));
+  relay = unique(std::move(relay));
+  if (in.routing && in.routing->ipv6 == Ipv6Mode::ignore) overlay = of_family(overlay, Family::v4);
 }
 
 // `near` may leave by an uplink; `cluster` never may: when flannel.1 or tailscale0 is gone, its

@@ -41,6 +41,8 @@ struct Scene {
   Prefixes cluster;  // of these, what may not: pods, services, tailnet
   Prefixes peer_addresses;
   Prefixes peer_networks;
+  Prefixes overlay;  // what this node reaches by tunnels instead of main's routes
+  Prefixes relay;    // of peers that have a tunnel to us: where one peer reaches another
   Prefixes clients;  // whom we serve as an exit
   Prefixes direct;   // destinations that no transparent listener takes
   Prefixes refused;  // where an exit does not forward
@@ -51,17 +53,23 @@ struct Scene {
     return numbers.table + 1 + static_cast<std::uint32_t>(exit);
   }
   std::uint32_t return_table() const { return exit_table(in.exits.size()); }
+  std::uint32_t overlay_table() const { return return_table() + 1; }
   // The exit that routed traffic of this family takes now, when its device exists.
   const ExitPath* active(Family family) const;
   const ExitPath* pinned(const Selector& selector) const;
 
  private:
   void collect_links();
+  void collect_overlay();
   void collect_bypass();
   void collect_serving();
   void collect_direct();
 };
 
+// What lies behind another peer of the link has no tunnel address of its own here, but networks.
+inline bool is_relayed(const TunnelPeer& peer) {
+  return peer.addresses.empty();
+}
 Prefixes unique(Prefixes prefixes);
 Prefixes of_family(const Prefixes& prefixes, Family family);
 Prefixes hosts(const std::vector<IpAddress>& addresses);

@@ -5,6 +5,7 @@
 #include "routing/edge/netlink_attributes.hpp"
 #include "routing/edge/netlink_codec.hpp"
 #include "routing/edge/nft_listing.hpp"
+#include "routing/edge/overlay_links.hpp"
 #include "routing/edge/program_linux.hpp"
 
 #include <algorithm>
@@ -160,6 +161,9 @@ Result<HostState> survey_host(const Inputs& wanted, Depth depth) {
   auto facts = (*kernel)->facts();
   if (!facts) return std::unexpected(std::move(facts.error()));
   out.facts = std::move(*facts);
+  auto overlays = overlay_links();
+  if (!overlays) return std::unexpected(std::move(overlays.error()));
+  out.overlays = std::move(*overlays);
   auto rules = foreign_rules(*socket);
   if (!rules) return std::unexpected(std::move(rules.error()));
   out.rules = std::move(*rules);

@@ -1,5 +1,7 @@
 #include "tunnel/core/plan.hpp"
 
+#include "tunnel/core/relay.hpp"
+
 #include <algorithm>
 #include <set>
 
@@ -106,11 +108,12 @@ IfName device_of_peer(const std::string& peer) {
   return IfName::parse(std::string(device_prefix) + peer).value_or(IfName());
 }
 
-Result<std::vector<DesiredDevice>> plan(const TunnelSettings& settings,
+Result<std::vector<DesiredDevice>> plan(const TunnelSettings& all,
                                         const std::vector<ExitSettings>& exits,
                                         const ResolvedEndpoints& endpoints,
                                         const PresharedKeys& preshared_keys,
                                         const PlanOptions& options) {
+  const TunnelSettings settings = behind_their_relays(all);
   std::vector<DesiredDevice> devices;
   if (settings.listen && !settings.peers.empty()) {
     auto hub = plan_hub(settings, preshared_keys, options);

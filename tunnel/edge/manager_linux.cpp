@@ -1,4 +1,5 @@
 #include "gateway/base/runtime/log.hpp"
+#include "tunnel/core/relay.hpp"
 #include "tunnel/edge/manager.hpp"
 
 #include <algorithm>
@@ -54,6 +55,7 @@ TunnelManager::TunnelManager(const asio::any_io_executor& executor, Options opti
 
 awaitable<Result<void>> TunnelManager::apply(Wanted wanted) {
   const auto guard = co_await lock_.acquire();
+  wanted.settings = behind_their_relays(std::move(wanted.settings));
   auto secrets = load_secrets(wanted.settings);
   if (!secrets) co_return std::unexpected(std::move(secrets.error()));
   const bool same_backend = backend_ && wanted.settings.backend == wanted_.settings.backend &&

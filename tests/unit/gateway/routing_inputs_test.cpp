@@ -72,6 +72,32 @@ TEST(RoutingInputs, TakeTheSelfExitsNextHopFromTheMainTable) {
   EXPECT_EQ(inputs.uplink_source4, ip("203.0.113.10"));
 }
 
+TEST(RoutingInputs, APeerBehindAnotherIsSeenOnThatOnesLinks) {
+  Scene scene;
+  scene.config.tunnel->overlay = true;
+  tunnel::PeerSettings far;
+  far.name = "calypso";
+  far.addresses = {ip("10.99.0.4")};
+  far.networks = {net("10.42.3.0/24")};
+  far.via = "meliae";
+  scene.config.tunnel->peers.push_back(far);
+  tunnel::TunnelStatus hub;
+  hub.device = dev("oc-hub");
+  hub.hub = true;
+  hub.peers.emplace_back().name = "meliae";
+  hub.peers.back().mtu = 1380;
+  const auto inputs = routing_inputs(scene.config, scene.facts, {hub}, {}, {});
+  EXPECT_TRUE(inputs.overlay);
+  ASSERT_EQ(inputs.links.size(), 1U);
+  ASSERT_EQ(inputs.links[0].peers.size(), 2U);
+  EXPECT_FALSE(inputs.links[0].peers[0].addresses.empty());
+  const auto& behind = inputs.links[0].peers[1];
+  EXPECT_EQ(behind.name, "calypso");
+  EXPECT_TRUE(behind.addresses.empty()) << "it has no tunnel to us";
+  EXPECT_EQ(behind.mtu, 1380U);
+  EXPECT_EQ(behind.networks, (std::vector<Prefix>{net("10.42.3.0/24"), net("10.99.0.4/32")}));
+}
+
 TEST(RoutingInputs, OnlyPodsAndExitsTunnelsThatExistMaySkipTheRules) {
   Scene scene;
   const auto fast = [&] {

@@ -225,6 +225,24 @@ TEST(HostCheck, Ipv6NeedsItsMtu) {
   EXPECT_THAT(judge_host(examples::styx(), host), Not(finds(Severity::error, "cni0 has an MTU")));
 }
 
+TEST(HostCheck, AnOverlayOnTunnelAddressesMustFitTheSmallestTunnel) {
+  HostState host = fine_host();
+  LinkFacts wide;
+  wide.name = name("oc-tethys");
+  wide.mtu = 1420;
+  LinkFacts narrow = wide;
+  narrow.name = name("oc-meliae");
+  narrow.mtu = 1372;
+  host.facts.links = {wide, narrow};
+  host.overlays = {{name("flannel.1"), 1322, examples::address("10.99.0.3")}};
+  const auto told = [&] { return judge_host(examples::styx(), host); };
+  EXPECT_THAT(told(), finds(Severity::ok, "flannel.1 with 1322 fits oc-meliae"));
+  host.overlays[0].mtu = 1323;
+  EXPECT_THAT(told(), finds(Severity::warn, "flannel.1 has an MTU of 1323", "1322 or less"));
+  host.overlays[0].outer = examples::address("100.64.0.3");
+  EXPECT_THAT(told(), Not(finds(Severity::warn, "flannel.1"))) << "it runs on something else";
+}
+
 TEST(HostCheck, MissingFeaturesHaveARemedy) {
   HostState host = fine_host();
   host.features = {{"nft", false}, {"wireguard", false}, {"tun", false}, {"flowtable", false}};

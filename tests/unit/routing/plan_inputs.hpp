@@ -317,6 +317,40 @@ inline Inputs intercepting_only() {
   return in;
 }
 
+inline TunnelPeer relayed(TunnelPeer far) {
+  for (const IpAddress& own : far.addresses)
+    far.networks.push_back(Prefix::host(own));
+  far.addresses.clear();
+  return far;
+}
+
+// Pods of other nodes by the tunnels; calypso's behind tethys.
+inline Inputs overlay_worker() {
+  Inputs in = styx();
+  in.overlay = true;
+  in.links[0].peers.push_back(relayed(calypso_peer()));
+  return in;
+}
+
+// The relay between its peers, with both families.
+inline Inputs overlay_exit() {
+  Inputs in = dual_stack();
+  in.overlay = true;
+  in.links[0].peers[1].addresses.push_back(address("fd99::4"));
+  in.links[0].peers[1].networks.push_back(prefix("fd42:3::/64"));
+  return in;
+}
+
+// No pods, no exit: a relay and nothing else.
+inline Inputs overlay_relay() {
+  Inputs in = node("10.99.0.9", "203.0.113.90", "203.0.113.80/28", 9);
+  in.guarded_ports.clear();
+  in.tunnel_listen = 51820;
+  in.links = {hub({styx_peer(), calypso_peer()})};
+  in.overlay = true;
+  return in;
+}
+
 inline std::map<std::string, Inputs> all() {
   return {{"styx", styx()},
           {"tethys", tethys()},
@@ -337,6 +371,9 @@ inline std::map<std::string, Inputs> all() {
           {"spilling-exit", spilling_exit()},
           {"intercepting", intercepting()},
           {"intercepting-only", intercepting_only()},
+          {"overlay-worker", overlay_worker()},
+          {"overlay-exit", overlay_exit()},
+          {"overlay-relay", overlay_relay()},
           {"nothing", Inputs{}}};
 }
 

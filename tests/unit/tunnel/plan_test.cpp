@@ -78,6 +78,23 @@ TEST(Plan, EverythingIsAllowedOnlyOnADialledDeviceThatAnExitNames) {
   EXPECT_THAT(devices->at(2).peers.at(0).allowed_ips, ElementsAre(prefix("10.99.0.2/32")));
 }
 
+TEST(Plan, APeerBehindAnotherHasNoSessionAndItsRangesAreTheRelays) {
+  TunnelSettings settings;
+  settings.peers = {peer("tethys", 1, true), peer("meliae", 2, true), peer("calypso", 4, false)};
+  settings.peers[0].networks = {prefix("10.42.0.0/24")};
+  settings.peers[2].networks = {prefix("10.42.3.0/24")};
+  settings.peers[2].via = "tethys";
+  const auto devices = plan(settings, {}, {}, {});
+  ASSERT_TRUE(devices);
+  EXPECT_THAT(names(*devices), ElementsAre("oc-hub", "oc-tethys", "oc-meliae"));
+  for (const std::size_t device : {std::size_t{0}, std::size_t{1}})
+    EXPECT_THAT(devices->at(device).peers.at(0).allowed_ips,
+                ElementsAre(prefix("10.42.0.0/24"), prefix("10.42.3.0/24"), prefix("10.99.0.1/32"),
+                            prefix("10.99.0.4/32")));
+  EXPECT_THAT(devices->at(0).peers, SizeIs(2));
+  EXPECT_THAT(devices->at(2).peers.at(0).allowed_ips, ElementsAre(prefix("10.99.0.2/32")));
+}
+
 TEST(Plan, OnePrefixBelongsToOnePeerOfTheHub) {
   TunnelSettings settings;
   settings.peers = {peer("one", 1, false), peer("two", 2, false)};

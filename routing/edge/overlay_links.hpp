@@ -1,0 +1,13 @@
+#pragma once
+// The VXLAN links of this host that have an outer address of their own. Synchronous; reads only.
+
+#include "gateway/base/error.hpp"
+#include "routing/core/overlay_link.hpp"
+
+#include <vector>
+
+namespace oceanid::routing {
+
+Result<std::vector<OverlayLink>> overlay_links();
+
+}  // namespace oceanid::routing
