@@ -1,6 +1,7 @@
 """The overlay: pods of one node reach pods of another through the tunnels, with nobody else's routes, keep their
 addresses, and never show up in clear on an uplink. In a lab of its own where tunnels, exits and pods have both families;
 the CNI's routes to other nodes' pods are taken out of main for all but one of the tests."""
+import ipaddress
 import re
 
 import pytest
@@ -32,7 +33,8 @@ with socket.create_connection((sys.argv[1], {PORT}), float(sys.argv[2])) as serv
 
 def address(pod, family=4):
     _, node, number = pod.split("-")
-    return f"10.42.{INDEX[node]}.{10 + int(number)}" if family == 4 else f"fd42:{INDEX[node]:x}::{10 + int(number):x}"
+    text = f"10.42.{INDEX[node]}.{10 + int(number)}" if family == 4 else f"fd42:{INDEX[node]:x}::{10 + int(number):x}"
+    return str(ipaddress.ip_address(text))  # as it is written: fd42:0:: is fd42::
 
 
 def network(node):

@@ -422,8 +422,10 @@ TEST(PlanProperties, TheOperatorsWayInComesFirst) {
           << what;
       EXPECT_EQ(ingress[2], "udp sport . udp dport { 67 . 68, 547 . 546 } return") << what;
     }
-    if (const auto output = chain_of(nft, "own_traffic"); !output.empty()) {
+    if (auto output = chain_of(nft, "own_traffic"); !output.empty()) {
       ++seen;
+      // A relay tells nobody of a better way: nothing an operator's connection needs.
+      std::erase_if(output, [](const auto& line) { return line.ends_with("redirect drop"); });
       EXPECT_EQ(output.front(), "oifname { \"lo\", \"oc-*\" } return") << what;
       EXPECT_EQ(output[1], "ct direction reply tcp sport " + ports + " return") << what;
     }
