@@ -46,7 +46,7 @@ Result<int> TunnelTransports::way_of(const Config& config, const tunnel::PeerSet
   if (at == ways_.end()) {
     auto shim = loopback_udp();
     if (!shim) return std::unexpected(std::move(shim.error()));
-    const auto port = port_of(shim->get());
+    auto port = port_of(shim->get());
     if (!port) return std::unexpected(std::move(port.error()));
     at = ways_.try_emplace(peer.name, policy).first;
     at->second.shim = std::move(*shim);

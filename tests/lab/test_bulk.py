@@ -1,6 +1,8 @@
 """Much data through one tunnel, and many tunnels at once."""
 import hashlib
 
+import pytest
+
 from conftest import PROXY
 
 SIZE = 2 << 30
@@ -40,6 +42,7 @@ print(ready, answered)
 """
 
 
+@pytest.mark.long
 def test_two_gibibytes_through_one_tunnel_arrive_intact(lab):
     expected = lab.curl("pod-styx-1", f"https://www.example.test/sha256/{SIZE}", proxy=PROXY, patience=300).stdout.split()[0]
     process = lab.popen("pod-styx-1", "bash", "-c",

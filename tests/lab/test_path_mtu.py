@@ -3,6 +3,7 @@
 styx's provider gets a smaller path; with `silent` it drops what is too large and sends no ICMP error.
 """
 import re
+import subprocess
 import time
 
 import pytest
@@ -159,6 +160,27 @@ def test_a_path_that_narrows_under_a_transfer_and_widens_again(wide, path, recor
     record_property("raised", round(took, 2))
     print(f"raised again after {took:.1f} s")
     assert took < 2 * RAISE  # within one interval, and a loaded machine's delays
+
+
+def test_large_packets_that_only_the_tunnel_loses_are_found_out(wide):
+    """Something on the way drops WireGuard's large packets and lets our probes pass: echoes inside the tunnel tell."""
+    lab = wide
+    lab.wait_for(lambda: tunnel(lab, NODE, EXIT)["mtu"] == inner(1500, int(tunnel(lab)["path"]["family"][-1])), 4 * RAISE)
+    namespace = lab.env()[f"LAB_{NODE.upper()}_NETNS"]
+    table = ("table inet blocked {\n"
+             "chain out { type filter hook output priority -300; udp dport 51820 meta length > 1350 drop; }\n"
+             "chain in { type filter hook prerouting priority -300; udp sport 51820 meta length > 1350 drop; }\n}\n")
+    subprocess.run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=table, text=True, check=True)
+    try:
+        begin = time.monotonic()
+        lab.wait_for(lambda: link_mtu(lab, NODE, f"oc-{EXIT}") <= 1216, 30)
+        print(f"smaller packets after {time.monotonic() - begin:.1f} s")
+        lab.wait_for(lambda: tunnel(lab, EXIT, NODE)["mtu"] <= 1216, 5)
+        assert lab.curl(f"pod-{NODE}-1", "https://www.example.test/bytes/300000", "-o", "/dev/null", "-w", "%{size_download}",
+                        patience=15).stdout == "300000"
+    finally:
+        subprocess.run(["ip", "netns", "exec", namespace, "nft", "delete", "table", "inet", "blocked"], check=True)
+    lab.wait_for(lambda: link_mtu(lab, NODE, f"oc-{EXIT}") > 1216, 16 * RAISE)
 
 
 def test_the_number_outlives_a_restart(wide):

@@ -46,6 +46,7 @@ class Pings:
 
 @pytest.fixture
 def pings(single):
+    single.reset_leaks()  # what tests of other files caused on purpose
     started = Pings(single)
     try:
         yield started

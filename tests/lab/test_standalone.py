@@ -80,14 +80,6 @@ def test_usage_errors_have_exit_code_2(program, words):
     assert subprocess.run([program, *words], capture_output=True, timeout=20).returncode == 2
 
 
-def test_a_feature_of_a_later_version_says_so(program, tmp_path):
-    path = tmp_path / "later.yaml"
-    path.write_text("tunnel: { address: 10.99.0.3, overlay: on }\n")
-    result = subprocess.run([program, "run", "-c", str(path)], text=True, capture_output=True, timeout=20)
-    assert result.returncode == 2
-    assert "not available in this version" in result.stderr
-
-
 def test_a_log_that_nobody_reads_stops_no_request(program, tmp_path):
     """Standard error is a full pipe: requests are answered all the same, and the end comes in order."""
     config = tmp_path / "oceanid.yaml"

@@ -12,6 +12,7 @@ ExitFindings tunnel_findings(const std::optional<PeerSnapshot>& peer, const Echo
   out.unheard = echo.unheard;
   out.loss = echo.loss;
   out.lost = echo.lost;
+  if (echo.full_size_lost) out.full_size = Verdict::bad;
   out.rtt = echo.rtt;
   out.baseline = echo.baseline;
   if (!peer) return out;

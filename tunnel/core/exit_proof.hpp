@@ -20,7 +20,8 @@ struct EchoResult {
   std::uint64_t sent = 0;           // requests so far
   double loss = 0;                  // of the last regular ones
   std::uint64_t lost = 0;
-  bool unheard = false;  // the peer says that it does not hear us
+  bool unheard = false;         // the peer says that it does not hear us
+  bool full_size_lost = false;  // echoes as large as the MTU do not come back
 };
 
 struct ExitProof {

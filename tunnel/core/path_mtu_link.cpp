@@ -17,6 +17,7 @@ constexpr Duration raise_hold = 100ms;  // a raise is not undone by the next ans
 constexpr Duration raise_wait = 1s;     // for the other end to raise first
 constexpr std::size_t most_asked = 1024;
 constexpr double most_budget = 300;  // answers
+constexpr Duration longest_distrust = std::chrono::hours(8);
 constexpr double budget_a_second = 200;
 
 unsigned headers(Family outer) {
@@ -29,6 +30,7 @@ PathMtuLink::PathMtuLink(const Settings& settings, PathProbeKey key, std::uint64
                          Time now)
     : settings_(settings),
       key_(std::move(key)),
+      distrust_(settings.raise),
       recipient_(key_.recipient_for(settings.role)),
       other_recipient_(key_.recipient_of(settings.role)),
       search_({settings.outer, settings.largest, settings.raise}),
@@ -48,7 +50,8 @@ bool PathMtuLink::answered(Time now) const {
 }
 
 unsigned PathMtuLink::own_report() const {
-  if (const auto size = search_.size()) return *size;
+  if (const auto size = search_.size())
+    return trusted_from_ ? std::min(*size, contradicted_path) : *size;
   return search_.state() == SearchState::error
              ? smallest_inner_mtu + encapsulation_overhead(settings_.outer)
              : 0;
@@ -120,6 +123,7 @@ std::optional<PathMtuLink::Datagram> PathMtuLink::next_question(Time now) {
 
 PathMtuLink::Time PathMtuLink::wake_at() const {
   Time at = std::min(ask_at_, search_.wake_at());
+  if (trusted_from_) at = std::min(at, *trusted_from_);
   if (raise_since_)
     at = std::min(at, *raise_since_ +
                           (settings_.role == PathProbeRole::responder || peer_applied_ >= raise_to_
@@ -218,6 +222,7 @@ void PathMtuLink::believe(const PathProbePacket& packet, Time) {
 }
 
 void PathMtuLink::settle(Time now) {
+  if (trusted_from_ && now >= *trusted_from_) trusted_from_.reset();
   const unsigned before = own_report();
   if (const auto wanted = allowed()) {
     if (*wanted <= inner_) {
@@ -255,8 +260,17 @@ void PathMtuLink::on_hint(std::span<const std::uint8_t> quoted, unsigned mtu, Ti
   settle(now);
 }
 
+void PathMtuLink::on_contradiction(Time now) {
+  const auto size = search_.size();
+  if (trusted_from_ || !size || *size <= contradicted_path) return;
+  trusted_from_ = now + distrust_;
+  distrust_ = std::min(distrust_ * 2, longest_distrust);
+  settle(now);
+}
+
 void PathMtuLink::on_network_change(unsigned largest, Time now) {
   search_.on_network_change(largest, now);
+  trusted_from_.reset();
   ask_pause_ = first_pause;
   if (ask_at_ != Time::max()) ask_at_ = now;
 }

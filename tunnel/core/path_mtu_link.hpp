@@ -26,6 +26,8 @@
 
 namespace oceanid::tunnel {
 
+inline constexpr unsigned contradicted_path = 1280;  // any path for IPv6 carries it (RFC 8200 §5)
+
 class PathMtuLink {
  public:
   using Time = PathMtuSearch::Time;
@@ -60,6 +62,11 @@ class PathMtuLink {
   void on_hint(std::span<const std::uint8_t> quoted, unsigned mtu, Time now);
   void on_traffic(Time now) { search_.on_traffic(now); }
   void on_suspicion(Time now) { search_.on_suspicion(now); }
+  // Large packets do not pass inside the tunnel though probes of that size pass beside it:
+  // something on the way treats the two differently. Both ends go down to `contradicted_path` for
+  // `raise`, and for twice as long when it happens again, then try anew.
+  void on_contradiction(Time now);
+  bool contradicted() const { return trusted_from_.has_value(); }
   void on_network_change(unsigned largest, Time now);
 
   std::uint64_t recipient() const { return recipient_; }  // of the packets that are for us
@@ -90,6 +97,8 @@ class PathMtuLink {
 
   Settings settings_;
   PathProbeKey key_;
+  std::optional<Time> trusted_from_;  // until then the search's result is not believed
+  Duration distrust_;                 // how long the next time
   std::uint64_t recipient_;
   std::uint64_t other_recipient_;
   PathMtuSearch search_;

@@ -45,7 +45,9 @@ class EchoProber {
   // The MTU inside the tunnel; 0: no full-size echoes. `on_lost`: called from run() while they do
   // not come back, though they did before.
   void set_full_size(unsigned mtu) { full_mtu_ = mtu; }
-  void set_on_full_size_lost(std::function<void()> on_lost) { on_full_lost_ = std::move(on_lost); }
+  void set_on_full_size_lost(std::function<void(unsigned missing)> on_lost) {
+    on_full_lost_ = std::move(on_lost);
+  }
   unsigned full_size_missing() const { return full_missing_; }  // in a row
 
   const Target& target() const { return target_; }
@@ -66,7 +68,7 @@ class EchoProber {
   PathState reported_ = PathState::init;
   asio::ip::udp::socket socket_;
   unsigned device_index_ = 0;  // 0: no socket
-  std::function<void()> on_full_lost_;
+  std::function<void(unsigned missing)> on_full_lost_;
   unsigned full_mtu_ = 0;
   std::uint64_t full_nonce_ = 0;  // of the one that is under way; 0: none
   std::size_t full_size_ = 0;     // its UDP content

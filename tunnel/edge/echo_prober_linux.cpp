@@ -24,6 +24,7 @@ using namespace std::chrono_literals;
 constexpr auto full_pace = 2s;
 constexpr auto full_patience = 500ms;
 constexpr unsigned full_lost = 3;  // in a row
+constexpr unsigned full_never = 8;
 constexpr std::array<std::uint8_t, largest_path_mtu> padding{};
 constexpr int batch = 64;  // answers per turn, so that a flood does not hold the event loop
 
@@ -59,6 +60,7 @@ void EchoProber::nudge() {
 
 EchoResult EchoProber::result(TimePoint now) const {
   EchoResult result;
+  result.full_size_lost = full_missing_ >= (full_heard_ ? full_lost : full_never);
   result.state = tracker_.state();
   result.rtt = tracker_.rtt();
   result.baseline = tracker_.baseline();
@@ -109,8 +111,10 @@ void EchoProber::ask_full_size(TimePoint now) {
     return;
   }
   if (now < full_next_) return;
-  if (full_nonce_ != 0 && full_heard_ && ++full_missing_ >= full_lost && on_full_lost_)
-    on_full_lost_();
+  // One that was never heard may be answered by nobody: more of them until that counts.
+  if (full_nonce_ != 0 && ++full_missing_ >= (full_heard_ ? full_lost : full_never) &&
+      on_full_lost_)
+    on_full_lost_(full_missing_);
   full_next_ = now + full_patience;
   ProbePacket packet;
   if (::getrandom(&packet.nonce, sizeof packet.nonce, 0) != sizeof packet.nonce) return;

@@ -37,7 +37,8 @@ void TunnelManager::sync_prober(Device& device) {
   device.prober.reset();
   if (!target) return;
   device.prober = std::make_shared<EchoProber>(executor_, *target, [this] { publish(); });
-  device.prober->set_on_full_size_lost([this, name = peer->name] { paths_.on_suspicion(name); });
+  device.prober->set_on_full_size_lost(
+      [this, name = peer->name](unsigned missing) { paths_.on_suspicion(name, missing); });
   tasks_.spawn("echo prober", run_prober(device.prober));
 }
 

@@ -27,6 +27,8 @@ struct PathStatus {
   SearchState state = SearchState::base;
   bool below_floor = false;  // IPv6 needs more inside than the path carries
   std::uint64_t black_holes = 0;
+  bool contradicted =
+      false;  // `size` is below what probes say: the tunnel's own packets do not pass
 };
 
 class PathKeeper {
@@ -52,7 +54,8 @@ class PathKeeper {
   std::optional<PathStatus> on_hub(const std::string& peer) const;
 
   void on_traffic(const std::string& peer, bool hub);
-  void on_suspicion(const std::string& peer);  // full-size packets do not pass the tunnel
+  // Full-size packets do not pass the tunnel; `missing`: how many echoes of that size, in a row.
+  void on_suspicion(const std::string& peer, unsigned missing);
   awaitable<void> stop();
 
  private:

@@ -7,6 +7,8 @@
 namespace oceanid::tunnel {
 namespace {
 
+// The first three begin a look at the path, which ends within a second and a half.
+constexpr unsigned contradiction = 8;
 constexpr std::size_t longest_book = std::size_t{1} << 17;
 
 // A path of another family is another path; so is the way that a peer takes to us.
@@ -24,6 +26,7 @@ PathStatus status_of(const PathMtuLink& link, Family outer) {
   out.state = link.search().state();
   out.below_floor = link.below_floor();
   out.black_holes = link.search().black_holes();
+  out.contradicted = link.contradicted();
   return out;
 }
 
@@ -148,9 +151,18 @@ void PathKeeper::on_traffic(const std::string& peer, bool hub) {
     prober->second->on_traffic();
 }
 
-void PathKeeper::on_suspicion(const std::string& peer) {
-  if (const auto prober = probers_.find(peer); prober != probers_.end())
-    prober->second->on_suspicion();
+void PathKeeper::on_suspicion(const std::string& peer, unsigned missing) {
+  const auto at = probers_.find(peer);
+  if (at == probers_.end()) return;
+  PathProber& prober = *at->second;
+  if (missing < contradiction) return prober.on_suspicion();
+  if (prober.link().contradicted()) return;
+  prober.on_contradiction();
+  if (prober.link().contradicted())
+    log::warn("tunnel",
+              "packets of full size do not pass the tunnel, though probes of that size pass beside "
+              "it; smaller ones are used for a while",
+              {{"peer", peer}, {"bytes", std::to_string(contradicted_path)}});
 }
 
 void PathKeeper::changed() {
@@ -162,7 +174,7 @@ void PathKeeper::changed() {
 void PathKeeper::remember() {
   const PathBook before = book_;
   const auto note = [&](const std::string& peer, bool hub, const PathStatus& path) {
-    if (!path.size || path.state == SearchState::base) return;
+    if (!path.size || path.state == SearchState::base || path.contradicted) return;
     const std::string place = place_of(peer, hub, path.outer);
     if (book_.contains(place) || book_.size() < max_known_paths) book_[place] = *path.size;
     unsigned& told = told_[place];

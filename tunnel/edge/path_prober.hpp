@@ -31,6 +31,7 @@ class PathProber {
   void stop();
   void on_traffic() { link_.on_traffic(PathMtuLink::Time::clock::now()); }
   void on_suspicion();
+  void on_contradiction();
   const Target& target() const { return target_; }
   const PathMtuLink& link() const { return link_; }
 

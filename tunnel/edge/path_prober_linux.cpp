@@ -55,6 +55,14 @@ void PathProber::on_suspicion() {
   timer_.cancel();
 }
 
+void PathProber::on_contradiction() {
+  const bool before = link_.contradicted();
+  link_.on_contradiction(Clock::now());
+  if (link_.contradicted() == before) return;
+  report();
+  timer_.cancel();
+}
+
 bool PathProber::open() {
   if (socket_.is_open()) return true;
   const auto now = Clock::now();

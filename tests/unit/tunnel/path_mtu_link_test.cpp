@@ -187,6 +187,29 @@ TEST(PathMtuLink, LowersOnBothEndsAndRaisesTheRespondersFirst) {
   }
 }
 
+// Probes pass, the tunnel's packets do not: both ends go down, and try again after a while that
+// grows.
+TEST(PathMtuLink, WhatTheTunnelContradictsIsNotBelievedForAWhile) {
+  Pair pair(1500, 1500);
+  pair.run(4s);
+  for (const auto distrust : {20s, 40s}) {
+    ASSERT_EQ(pair.dialler->inner(), 1440U);
+    pair.dialler->on_contradiction(pair.now);
+    pair.run(1s);
+    EXPECT_EQ(pair.dialler->inner(), 1216U);
+    EXPECT_EQ(pair.responder->inner(), 1216U);
+    pair.dialler->on_contradiction(pair.now);  // which changes nothing any more
+    pair.run(distrust - 2s);
+    EXPECT_EQ(pair.dialler->inner(), 1216U);
+    pair.run(4s);
+    EXPECT_EQ(pair.responder->inner(), 1440U);
+  }
+  Pair narrow(1280, 1500);
+  narrow.run(4s);
+  narrow.dialler->on_contradiction(narrow.now);
+  EXPECT_FALSE(narrow.dialler->contradicted()) << "there is nothing smaller to try";
+}
+
 TEST(PathMtuLink, Ipv6KeepsItsFloorAndSaysSo) {
   Pair pair(1300, 1500, ipv6_inner_mtu);
   pair.run(4s);
