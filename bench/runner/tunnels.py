@@ -28,14 +28,14 @@ def version(options):
 
 
 class Pair:
-    """near dials far. `what`: "ours", or a fixed MTU, or None for the largest one that fits."""
+    """near dials far. `what`: "ours", a number for ours with tunnel.mtu, or None for one by hand, as large as fits."""
 
     def __init__(self, options, prefix, what, path, offload):
         self.options, self.what, self.path, self.offload = options, what, path, offload
         self.names = {side: f"{prefix}{side}" for side in LAB}
         self.folder = tempfile.mkdtemp(prefix="oceanid-bench-")
         self.processes = []
-        self.device = {"near": "oc-far", "far": "oc-hub"} if what == "ours" else dict.fromkeys(LAB, "wg0")
+        self.device = {"near": "oc-far", "far": "oc-hub"} if what else dict.fromkeys(LAB, "wg0")
 
     def on(self, side, *command, stdin=None):
         return sh("ip", "netns", "exec", self.names[side], *command, stdin=stdin)
@@ -62,14 +62,14 @@ class Pair:
                 self.on(side, "ethtool", "-K", "eth0", "tso", "off", "gso", "off", "gro", "off", "tx-udp-segmentation", "off")
         keys = {side: sh("wg", "genkey").strip() for side in LAB}
         public = {side: sh("wg", "pubkey", stdin=key).strip() for side, key in keys.items()}
-        (self.ours if self.what == "ours" else self.by_hand)(keys, public)
+        (self.ours if self.what else self.by_hand)(keys, public)
         self.await_tunnel()
         server = subprocess.Popen(["ip", "netns", "exec", self.names["far"], "iperf3", "-s", "-B", PEER],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.processes.append(server)
 
     def by_hand(self, keys, public):
-        mtu = self.what or self.path - OVERHEAD
+        mtu = self.path - OVERHEAD
         for side in LAB:
             other = "far" if side == "near" else "near"
             if self.options.backend == "kernel":
@@ -108,6 +108,7 @@ class Pair:
             text = (f"node: {side}\nstate_dir: {folder}\nproxy: {{ listeners: [ {{ bind: \"127.0.0.1:3128\" }} ] }}\n"
                     f"tunnel:\n  listen: {PORT if side == 'far' else 'null'}\n"
                     f"  address: {OWN if side == 'near' else PEER}\n  backend: {self.options.backend}\n"
+                    f"  mtu: {'auto' if self.what == 'ours' else self.what}\n"
                     f"  wireguard_go: {shutil.which(self.options.wireguard_go) or self.options.wireguard_go}\n"
                     f"  peers: [ {{ name: {other}, public_key: \"{public[other]}\", {dial}"
                     f"address: {PEER if side == 'near' else OWN} }} ]\n{exits}")
@@ -134,8 +135,8 @@ class Pair:
     def await_tunnel(self):
         ping = ["ip", "netns", "exec", self.names["near"], "ping", "-c", "1", "-W", "1", PEER]
         self.until(lambda: subprocess.run(ping, capture_output=True, check=False).returncode == 0, "no packet passes the tunnel")
-        if self.what == "ours":
-            largest = (self.path - OVERHEAD) // 16 * 16
+        if self.what:
+            largest = (self.path - OVERHEAD) // 16 * 16 if self.what == "ours" else self.what
             self.until(lambda: self.link_mtu() == largest and self.route_mtu() in (0, largest),
                        f"the MTU {largest} is not found")
 
