@@ -12,9 +12,9 @@ A veth pair stands in for a tunnel: what is measured is the rules, not WireGuard
 import json
 import os
 import subprocess
-import time
 
 from plan_world import Plan
+from runner.worlds import Worlds
 
 KINDS = ("plain", "flannel", "ours")
 FAST = "ours, fast"  # with routing.flowtable, on the one path that may have it, where the kernel has it
@@ -168,29 +168,15 @@ class Router:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-class Routers:
+class Routers(Worlds):
     """One of each kind, for one path."""
 
     def __init__(self, path, kinds, packets):
         self.packets = packets
-        self.routers = {kind: Router(f"obf{os.getpid()}-{number}-", path, kind) for number, kind in enumerate(kinds)}
-
-    def __enter__(self):
-        try:
-            for router in self.routers.values():
-                router.build()
-            time.sleep(0.5)  # until iperf3 listens
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for router in self.routers.values():
-            router.close()
+        super().__init__({kind: Router(f"obf{os.getpid()}-{number}-", path, kind) for number, kind in enumerate(kinds)})
 
     def measure(self, kind, measure, seconds):
-        router = self.routers[kind]
+        router = self.worlds[kind]
         return self.packet(router, seconds) if measure == "udp" else self.stream(router, int(measure[3:]), seconds)
 
     def stream(self, router, streams, seconds):

@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 import time
 
+from runner.worlds import Worlds
+
 OVERHEAD = 60  # of a packet of WireGuard's over IPv4: 20 + 8 + 32
 PORT = 51820
 OWN, PEER = "10.99.0.1", "10.99.0.2"  # inside
@@ -169,29 +171,15 @@ class Pair:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Pairs:
+class Pairs(Worlds):
     """One of each kind over the same path."""
 
     def __init__(self, options, kinds, path, offload):
-        self.pairs = {kind: Pair(options, f"obt{os.getpid()}-{number}-", what, path, offload)
-                      for number, (kind, what) in enumerate(kinds.items())}
-
-    def __enter__(self):
-        try:
-            for pair in self.pairs.values():
-                pair.build()
-            time.sleep(0.5)  # until iperf3 listens
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for pair in self.pairs.values():
-            pair.close()
+        super().__init__({kind: Pair(options, f"obt{os.getpid()}-{number}-", what, path, offload)
+                          for number, (kind, what) in enumerate(kinds.items())})
 
     def measure(self, kind, words, seconds):
-        return self.pairs[kind].measure(words, seconds)
+        return self.worlds[kind].measure(words, seconds)
 
     def mtu(self, kind):
-        return self.pairs[kind].link_mtu()
+        return self.worlds[kind].link_mtu()

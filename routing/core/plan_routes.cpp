@@ -60,13 +60,18 @@ void add_egress_table(const Scene& scene, std::vector<Route>& out) {
   }
 }
 
+// What is reached by this peer: its own addresses and its networks, each once.
+Prefixes behind(const TunnelPeer& peer) {
+  Prefixes out = hosts(peer.addresses);
+  out.insert(out.end(), peer.networks.begin(), peer.networks.end());
+  return unique(std::move(out));
+}
+
 void add_return_table(const Scene& scene, std::vector<Route>& out) {
   if (scene.in.links.empty()) return;
   for (const TunnelLink& link : scene.in.links) {
     for (const TunnelPeer& peer : link.peers) {
-      Prefixes behind = hosts(peer.addresses);
-      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
-      for (const Prefix& prefix : unique(std::move(behind))) {
+      for (const Prefix& prefix : behind(peer)) {
         Route route;
         route.family = prefix.family();
         route.table = scene.return_table();
@@ -88,9 +93,7 @@ void add_overlay_table(const Scene& scene, std::vector<Route>& out) {
   if (!scene.in.overlay) return;
   for (const TunnelLink& link : scene.in.links) {
     for (const TunnelPeer& peer : link.peers) {
-      Prefixes behind = hosts(peer.addresses);
-      behind.insert(behind.end(), peer.networks.begin(), peer.networks.end());
-      for (const Prefix& prefix : unique(std::move(behind))) {
+      for (const Prefix& prefix : behind(peer)) {
         Route route;
         route.family = prefix.family();
         route.table = scene.overlay_table();

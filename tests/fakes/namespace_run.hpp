@@ -35,9 +35,7 @@ inline int run_in_namespace(const std::function<void()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// A macro would be needed to skip from a helper in one line; this is the closest to it:
-//   const int status = run_in_namespace([] {...}); if (status == namespace_refused) GTEST_SKIP() <<
-//   …
+// The reason of a test that leaves itself out after namespace_refused; the summary prints it.
 inline std::string why_no_namespace() {
   return ::geteuid() == 0 ? "this machine refuses unshare(CLONE_NEWNET)"
                           : "needs root for a network namespace";

@@ -134,8 +134,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(program, tmp_path_factory):
-    if shutil.which("squid") is None:
-        pytest.skip("squid is not installed: deploy/install-packages test")
+    assert shutil.which("squid"), "squid is not installed, which tests/run does: deploy/install-packages test"
     folder = tmp_path_factory.mktemp("parent")
     for above in (folder, *list(folder.parents)[:2]):
         os.chmod(above, os.stat(above).st_mode | 0o055)  # Squid's helper runs under an account of its own
