@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: runs with --long only")
     config.addinivalue_line("markers", "flowtable: needs a kernel with nftables' flowtables; tests/vm runs it elsewhere")
+    config.addinivalue_line("markers", "kernel_wireguard: needs the kernel's WireGuard; tests/vm runs it elsewhere")
     config.addinivalue_line("markers", "no_flowtable: shows what a kernel without them does")
 
 
@@ -35,7 +36,14 @@ def has_flowtables():
     return subprocess.run(["unshare", "-n", "nft", "-c", "-f", "-"], input=text, text=True, capture_output=True).returncode == 0
 
 
+@functools.cache
+def has_kernel_wireguard():
+    return subprocess.run(["unshare", "-n", "ip", "link", "add", "wg0", "type", "wireguard"], capture_output=True).returncode == 0
+
+
 def pytest_runtest_setup(item):
+    if item.get_closest_marker("kernel_wireguard") and not has_kernel_wireguard():
+        pytest.skip("this kernel has no WireGuard; tests/run --all has a virtual machine that does")
     if item.get_closest_marker("flowtable") and not has_flowtables():
         pytest.skip("this kernel has no flowtables; tests/run --all has a virtual machine that does")
 
@@ -153,7 +161,8 @@ def program():
 
 @pytest.fixture(scope="session")
 def whole_lab(program):
-    lab = Lab(os.environ.get("OCEANID_LAB", "octest"), program)  # another name: beside a lab that runs
+    # Another name: beside a lab that runs, as each of pytest-xdist's workers has one.
+    lab = Lab(os.environ.get("OCEANID_LAB", "octest") + os.environ.get("PYTEST_XDIST_WORKER", ""), program)
     try:
         lab.up()
         lab.healthy()
