@@ -15,6 +15,11 @@ OWN, PEER = "10.99.0.1", "10.99.0.2"  # inside
 LAB = {"near": "192.0.2.1", "far": "192.0.2.2"}
 
 
+TRACKED = "tracked"
+# Whoever asks for a connection's state turns connection tracking on.
+TRACKING = "table inet bench { chain input { type filter hook input priority 0; ct state invalid drop; }; }"
+
+
 class Trouble(Exception):
     pass
 
@@ -30,9 +35,12 @@ def version(options):
 
 
 class Pair:
-    """near dials far. `what`: "ours", a number for ours with tunnel.mtu, or None for one by hand, as large as fits."""
+    """near dials far. `what`: "ours", a number for ours with tunnel.mtu, or None for one by hand, as large as fits; TRACKED: the
+    same, with connection tracking, as on every node of a cluster."""
 
     def __init__(self, options, prefix, what, path, offload):
+        self.tracked = what == TRACKED
+        what = None if self.tracked else what
         self.options, self.what, self.path, self.offload = options, what, path, offload
         self.names = {side: f"{prefix}{side}" for side in LAB}
         self.folder = tempfile.mkdtemp(prefix="oceanid-bench-")
@@ -65,6 +73,9 @@ class Pair:
         keys = {side: sh("wg", "genkey").strip() for side in LAB}
         public = {side: sh("wg", "pubkey", stdin=key).strip() for side, key in keys.items()}
         (self.ours if self.what else self.by_hand)(keys, public)
+        if self.tracked:
+            for side in LAB:
+                self.on(side, "nft", TRACKING)
         self.await_tunnel()
         server = subprocess.Popen(["ip", "netns", "exec", self.names["far"], "iperf3", "-s", "-B", PEER],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
