@@ -27,12 +27,16 @@ struct ExitState {
   std::string name;
   std::optional<IfName> device;  // what a socket is bound to; none while the link does not exist
   bool usable = false;           // proven by the tunnel side
+  bool reserve = false;          // usable, but only where nothing better is: it has failed lately
   bool ipv4 = false;             // families that the exit can carry
   bool ipv6 = false;
   std::vector<IpAddress> addresses;
   std::string reason;  // one phrase for a human: why it is (not) usable
   bool operator==(const ExitState&) const = default;
 };
+
+// The exits that somebody is held to, the first usable one counts; none: whichever is selected.
+using ExitPin = std::optional<std::vector<std::string>>;
 
 struct ExitTable {
   std::vector<ExitState> exits;       // in order of preference, as configured

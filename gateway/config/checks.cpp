@@ -1,5 +1,6 @@
 #include "gateway/config/checks.hpp"
 
+#include <algorithm>
 #include <functional>
 
 #include <fmt/format.h>
@@ -37,6 +38,17 @@ void Checker::exit_name(const std::string& path, const std::optional<std::string
   add(path, known.empty()
                 ? found_but(quoted(*exit_name) + ", but there are no exits", "the name of an exit")
                 : found_but(quoted(*exit_name), "the name of an exit (" + names + ")"));
+}
+
+void Checker::exit_names(const std::string& path, const ExitPin& pin) {
+  if (!pin) return;
+  for (std::size_t i = 0; i < pin->size(); ++i) {
+    const std::string& exit = (*pin)[i];
+    const std::string at = pin->size() == 1 ? path : item_path(path, i);
+    exit_name(at, exit);
+    if (std::ranges::find(*pin, exit) != pin->begin() + static_cast<std::ptrdiff_t>(i))
+      add(at, found_but(quoted(exit) + " a second time", "every exit once"));
+  }
 }
 
 }  // namespace oceanid::config

@@ -40,6 +40,7 @@ class Checker {
   void parent();
   bool reaches(const SocketAddress& dialled, const SocketAddress& bound) const;
   void exit_name(const std::string& path, const std::optional<std::string>& exit_name);
+  void exit_names(const std::string& path, const ExitPin& pin);
 
   void peer(const std::string& path, const tunnel::PeerSettings& peer);
   void via(const std::string& path, const tunnel::PeerSettings& peer);

@@ -109,7 +109,7 @@ void Checker::roles() {
   });
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::string path = item_path("proxy.policy.roles", i);
-    exit_name(path + ".exit", all[i].exit);
+    exit_names(path + ".exit", all[i].exit);
     if (all[i].name == "default")
       add(path + ".name",
           "found \"default\", which stands for clients without a role; allowed: "
@@ -126,7 +126,7 @@ void Checker::forwards() {
                     quoted(all[later].name), earlier));
   });
   for (std::size_t i = 0; i < all.size(); ++i)
-    exit_name(item_path("forwards", i) + ".exit", all[i].exit);
+    exit_names(item_path("forwards", i) + ".exit", all[i].exit);
 }
 
 void Checker::binds() {

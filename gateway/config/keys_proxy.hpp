@@ -86,7 +86,8 @@ void describe(Visitor& v, proxy::Role& s) {
           List{DestinationType{}});
   v.field({"deny", "where not to; beats an equally specific allow"}, s.deny,
           List{DestinationType{}});
-  v.field({"exit", "the only exit for this role"}, s.exit, Nullable{name});
+  v.field({"exit", "the only exit for this role; of several the first usable one"}, s.exit,
+          Nullable{List{name, true}});
   v.field({"limits", "what the role may use"}, s.limits, Object{});
 }
 
@@ -183,8 +184,10 @@ void describe(Visitor& v, proxy::ForwardSettings& s) {
           count_from_zero);
   v.field({"proxy_protocol", "tell the target the client in a PROXY v2 header"}, s.proxy_protocol,
           boolean);
-  v.field({"exit", "the only exit for this forward; null: the selected one"}, s.exit,
-          Nullable{name});
+  v.field(
+      {"exit",
+       "the only exit for this forward, of several the first usable one; null: the selected one"},
+      s.exit, Nullable{List{name, true}});
 }
 
 }  // namespace oceanid::config

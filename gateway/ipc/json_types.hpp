@@ -64,7 +64,7 @@ inline boost::json::result<Prefix> tag_invoke(boost::json::try_value_to_tag<Pref
   return json_detail::bad_value();
 }
 
-BOOST_DESCRIBE_STRUCT(ExitState, (), (name, device, usable, ipv4, ipv6, addresses, reason))
+BOOST_DESCRIBE_STRUCT(ExitState, (), (name, device, usable, reserve, ipv4, ipv6, addresses, reason))
 BOOST_DESCRIBE_STRUCT(ExitTable, (), (exits, active))
 
 namespace ipc {

@@ -106,6 +106,7 @@ ExitState Network::state_of(const ExitSettings& exit, const tunnel::ExitFindings
   out.ipv4 = carried(Family::v4);
   out.ipv6 = carried(Family::v6);
   out.usable = tunnel::usable(found.state);
+  out.reserve = found.state == tunnel::HealthState::hold;
   out.reason = tunnel::diagnose(found).sentence;
   return out;
 }

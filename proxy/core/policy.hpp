@@ -42,7 +42,7 @@ struct CompiledRole {
   std::vector<std::string> certificates;  // lower case
   RoleAction action = RoleAction::enforce;
   RuleSet rules;
-  std::optional<std::string> exit;
+  ExitPin exit;
   RoleLimits limits;
   std::string fallback;  // what `rule` says when no rule matched
   bool inventory = false;
@@ -61,7 +61,7 @@ struct Decision {
   std::string role;                       // "default" when no role matched
   std::string rule;                       // the configuration key and value that decided
   Reason reason = Reason::policy_denied;  // ok when allowed
-  std::optional<std::string> exit;        // the role's pin
+  ExitPin exit;                           // the role's pin
 
   // May that address of the destination be dialled? To ask for each one when `allowed`.
   AddressVerdict judge_address(const IpAddress& address) const;

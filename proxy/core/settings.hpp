@@ -3,6 +3,7 @@
 // configuration (DESIGN section 4) as plain values, already validated. Durations are milliseconds,
 // bandwidth is bit/s.
 
+#include "gateway/base/exit.hpp"
 #include "gateway/base/net_types.hpp"
 #include "proxy/core/parent.hpp"
 
@@ -61,7 +62,7 @@ struct Role {
   RoleAction action = RoleAction::enforce;
   std::vector<std::string> allow;
   std::vector<std::string> deny;
-  std::optional<std::string> exit;
+  ExitPin exit;
   RoleLimits limits;
   bool operator==(const Role&) const = default;
 };
@@ -121,7 +122,7 @@ struct ForwardSettings {
   std::uint32_t max_connections = 200;
   std::uint32_t per_client = 0;
   bool proxy_protocol = false;  // send PROXY v2 to the target
-  std::optional<std::string> exit;
+  ExitPin exit;
   bool operator==(const ForwardSettings&) const = default;
 };
 

@@ -18,14 +18,19 @@ struct ExitChoice {
   bool operator==(const ExitChoice&) const = default;
 };
 
-// The pinned exit, else the selected one; none when it is not usable or has no device yet.
-std::optional<ExitChoice> choose_exit(const ExitTable* table, bool configured,
-                                      const std::optional<std::string>& pin);
+// The first of the pinned exits, else the selected one; none when it is not usable or has no device
+// yet. A pinned one that has failed lately waits behind the others of the pin.
+std::optional<ExitChoice> choose_exit(const ExitTable* table, bool configured, const ExitPin& pin);
 
-// The most preferred usable exit whose name is not among `tried`; none when no exits are
-// configured.
-std::optional<ExitChoice> another_exit(const ExitTable* table,
+// The most preferred usable exit (of the pinned ones) whose name is not among `tried`; none when no
+// exits are configured.
+std::optional<ExitChoice> another_exit(const ExitTable* table, const ExitPin& pin,
                                        const std::vector<std::string>& tried);
+
+bool may_use(const ExitPin& pin, const std::string& exit);
+
+// For whoever is refused: "no exit is usable", "exit tethys is not usable".
+std::string none_usable(const ExitPin& pin);
 
 // Whether sockets bound for that choice still have a chance.
 bool still_usable(const ExitTable* table, const ExitChoice& choice);

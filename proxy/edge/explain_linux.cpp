@@ -126,8 +126,7 @@ struct Explainer {
     const auto exit = choose_exit(snapshot->runtime->exits.get(),
                                   snapshot->runtime->exits_configured, decision.exit);
     if (!exit) {
-      refuse(Reason::no_exit, decision.exit ? fmt::format("exit {} is not usable", *decision.exit)
-                                            : std::string("no exit is usable"));
+      refuse(Reason::no_exit, none_usable(decision.exit));
       co_return;
     }
     out.exit = exit->name;

@@ -40,11 +40,10 @@ std::optional<ExitChoice> current_exit(const ServerCore& core, const UpstreamReq
 std::string why_no_exit(const ServerCore& core, const UpstreamRequest& request) {
   const auto snapshot = core.snapshot();
   const ExitTable* table = snapshot->runtime->exits.get();
-  std::string out = request.exit ? fmt::format("exit {} is not usable", *request.exit)
-                                 : std::string("no exit is usable");
+  std::string out = none_usable(request.exit);
   if (table == nullptr) return out;
   for (const ExitState& exit : table->exits)
-    if ((!request.exit || exit.name == *request.exit) && !exit.reason.empty())
+    if (may_use(request.exit, exit.name) && !exit.reason.empty())
       out += fmt::format("; {}: {}", exit.name, exit.reason);
   return out;
 }
@@ -130,8 +129,8 @@ class Circuit {
   bool probe_ = false;
 };
 
-// Over the exits and over time: the next usable exit when one cannot connect and the request pins
-// none, then all of them again after a pause.
+// Over the exits and over time: the next usable exit (of those that the request is held to) when
+// one cannot connect, then all of them again after a pause.
 class Attempts {
  public:
   Attempts(ServerCore& core, UpstreamRequest request, std::optional<ParentProxy> parent,
@@ -178,10 +177,9 @@ class Attempts {
   }
 
   std::optional<ExitChoice> other_exit() const {
-    if (request_.exit) return std::nullopt;
     const auto snapshot = core_.snapshot();
     if (!snapshot->runtime->exits_configured) return std::nullopt;
-    return another_exit(snapshot->runtime->exits.get(), tried_);
+    return another_exit(snapshot->runtime->exits.get(), request_.exit, tried_);
   }
 
   // While there is another exit, this one gets half of the time that is left.

@@ -16,10 +16,10 @@ namespace oceanid::proxy {
 
 struct UpstreamRequest {
   HostPort destination;
-  std::optional<std::string> exit;  // pinned
-  std::optional<Decision> policy;   // judges each address too; none: the operator's own word
-  bool guarded = true;              // forwards are the operator's own word: not judged, direct
-  std::string via;                  // the client's Via field, for a parent; empty: none
+  ExitPin exit;
+  std::optional<Decision> policy;  // judges each address too; none: the operator's own word
+  bool guarded = true;             // forwards are the operator's own word: not judged, direct
+  std::string via;                 // the client's Via field, for a parent; empty: none
   SteadyClock::time_point deadline;
 };
 

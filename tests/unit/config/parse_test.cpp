@@ -80,6 +80,20 @@ TEST(Parse, TakesASingleValueForAList) {
   EXPECT_EQ(*list, *single);
 }
 
+TEST(Parse, APinIsOneExitOrSeveralOrNone) {
+  const auto pin = [](const std::string& text) {
+    const auto config = parse("proxy: { policy: { roles: [ { name: a, exit: " + text +
+                                  " } ] } }\nexits: [ { name: one, self: true }, { name: two, "
+                                  "interface: eth1 } ]\nserve_exit: { uplink: eth0 }",
+                              user_context());
+    return config ? config->proxy.policy.roles.at(0).exit : ExitPin{{"(refused)"}};
+  };
+  EXPECT_EQ(pin("one"), (ExitPin{{"one"}}));
+  EXPECT_EQ(pin("[two, one]"), (ExitPin{{"two", "one"}}));
+  EXPECT_EQ(pin("null"), ExitPin());
+  EXPECT_EQ(pin("[]"), (ExitPin{{"(refused)"}})) << "held to nothing";
+}
+
 TEST(Parse, AListReplacesTheDefault) {
   const auto config = parse("proxy: { listeners: [], clients: [] }", user_context());
   ASSERT_TRUE(config);

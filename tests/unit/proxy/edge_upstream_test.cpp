@@ -132,7 +132,7 @@ TEST(EdgeUpstream, APinnedExitIsNeverLeft) {
   ForwardSettings forward;
   forward.name = "pinned";
   forward.to = {{"127.0.0.1", target.port()}};
-  forward.exit = "first";
+  forward.exit = {{"first"}};
   Gateway gateway(
       [](Runtime& runtime, ProxySettings&) {
         set_exits(runtime, {exit_on("first", "oc-nowhere"), exit_on("second", "lo")});
@@ -141,6 +141,24 @@ TEST(EdgeUpstream, APinnedExitIsNeverLeft) {
   Peer client = Peer::connect(gateway.forward_port(0));
   EXPECT_EQ(client.recv_some(), "");
   EXPECT_TRUE(target.accept_would_block());
+}
+
+TEST(EdgeUpstream, OfSeveralPinnedExitsTheNextOneIsTried) {
+  Target target;
+  ForwardSettings forward;
+  forward.name = "pinned";
+  forward.to = {{"127.0.0.1", target.port()}};
+  forward.exit = {{"first", "second"}};
+  Gateway gateway(
+      [](Runtime& runtime, ProxySettings&) {
+        set_exits(runtime, {exit_on("third", "oc-nowhere"), exit_on("first", "oc-nowhere"),
+                            exit_on("second", "lo")});
+      },
+      {forward});
+  Peer client = Peer::connect(gateway.forward_port(0));
+  Peer server = target.accept();
+  ASSERT_TRUE(server.send_all("hello"));
+  EXPECT_EQ(client.recv_some(), "hello");
 }
 
 }  // namespace

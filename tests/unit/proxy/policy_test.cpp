@@ -132,14 +132,14 @@ TEST(PolicyRoles, ActionsDecideWhatHappens) {
     r.action = c.action;
     r.allow = {"api.example.com"};
     r.deny = {"bad.example.com"};
-    r.exit = "tethys";
+    r.exit = {{"tethys"}};
     settings.policy.roles = {r};
     const Decision d = decide(settings, c.destination);
     EXPECT_EQ(d.allowed, c.allowed) << c.destination.to_string();
     EXPECT_EQ(d.reported, c.reported) << c.destination.to_string();
     EXPECT_EQ(d.rule, "proxy.policy.roles.ls." + std::string(c.rule));
     EXPECT_EQ(d.reason, c.allowed ? Reason::ok : Reason::policy_denied);
-    EXPECT_EQ(d.exit, "tethys");
+    EXPECT_EQ(d.exit, (ExitPin{{"tethys"}}));
   }
 }
 
