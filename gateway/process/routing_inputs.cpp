@@ -19,6 +19,7 @@ std::vector<routing::TunnelLink> links_of(const Config& config,
     routing::TunnelLink link;
     link.name = status.device;
     link.hub = status.hub;
+    link.kernel = status.backend == "kernel";
     link.mtu = status.mtu;
     for (const auto& peer : status.peers) {
       const auto settings =

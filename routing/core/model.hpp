@@ -42,6 +42,7 @@ struct TunnelLink {
   bool hub = false;
   unsigned mtu = 0;
   std::vector<TunnelPeer> peers;
+  bool kernel = false;  // the kernel's WireGuard; else wireguard-go
   bool operator==(const TunnelLink&) const = default;
 };
 

@@ -58,6 +58,7 @@ void NftParts::declare_sets() {
 // Here as in the other chains of every packet the cheap question comes first: a mark or a state is
 // a comparison, a name is a copy and a comparison (30 ns), a set a search.
 void NftParts::marks() {
+  if (!scene.steering && !scene.in.serve_exit) return;
   const std::string carry = set_bit(scene.marks.carried, false);
   out.begin("pre", "filter hook prerouting priority mangle");
   if (scene.steering && !scene.in.exits.empty())
@@ -73,11 +74,9 @@ void NftParts::marks() {
   }
   if (scene.in.serve_exit && !scene.hubs.empty())
     out.each("iifname " + names(scene.hubs), out.in("saddr", "clients"), carry);
-  if (scene.steering || scene.in.serve_exit) {
-    out.line(fmt::format("ct direction original {} {}", has_bit(scene.marks.carried, false),
-                         set_bit(scene.marks.carried, true)));
-    out.line(fmt::format("ct direction reply {} {}", has_bit(scene.marks.carried, true), carry));
-  }
+  out.line(fmt::format("ct direction original {} {}", has_bit(scene.marks.carried, false),
+                       set_bit(scene.marks.carried, true)));
+  out.line(fmt::format("ct direction reply {} {}", has_bit(scene.marks.carried, true), carry));
   out.end();
   if (!scene.steering) return;
   // Nearly every packet is one that we carry, or its answer. Names one by one: for a set of names
@@ -195,8 +194,12 @@ void NftParts::output() {
   const bool pods = scene.steering && scene.kill_switch;
   if (scene.in.tunnel_addresses.empty() && !pods) return;
   out.begin("own_traffic", "filter hook output priority filter - 5");
+  const bool kernel = std::ranges::any_of(scene.in.links, &TunnelLink::kernel);
+  if (!scene.tunnels.empty())
+    out.line(has_bit(scene.marks.underlay, false) + (kernel ? " goto underlay" : " return"));
   redirects();
-  out.line("oifname { \"lo\", \"oc-*\" } return");
+  out.line("oifname \"oc-*\" return");
+  out.line("oifname \"lo\" return");
   failsafes_out();
   out.each("", out.in("saddr", "tunnel_addresses"), "counter name leak_blocked drop");
   if (pods && !scene.in.serve_exit) errors_of_carried();
@@ -213,6 +216,16 @@ void NftParts::output() {
       out.each("", out.in("daddr", "cluster"), "return");
     out.each("", out.in("saddr", "sources"), "counter name leak_blocked drop");
   }
+  out.end();
+  if (kernel) underlay();
+}
+
+// The kernel's WireGuard sends without DF (send4() in drivers/net/wireguard/socket.c), unlike
+// wireguard-go's socket: routers would cut its packets to pieces instead of telling that they are
+// too large, and a full-size echo would prove nothing about the path.
+void NftParts::underlay() {
+  out.begin("underlay");
+  out.line("ip frag-off 0 ip frag-off set 0x4000");
   out.end();
 }
 

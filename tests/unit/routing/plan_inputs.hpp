@@ -44,13 +44,13 @@ inline TunnelPeer calypso_peer() {
 }
 
 inline TunnelLink dialled(const TunnelPeer& to) {
-  return {name("oc-" + to.name), false, 1420, {to}};
+  return {name("oc-" + to.name), false, 1420, {to}, false};
 }
 
 inline TunnelLink hub(std::vector<TunnelPeer> peers) {
   for (TunnelPeer& entry : peers)
     entry.mtu = 1420;
-  return {name("oc-hub"), true, 1420, std::move(peers)};
+  return {name("oc-hub"), true, 1420, std::move(peers), false};
 }
 
 inline ExitPath by_peer(const std::string& exit) {
@@ -122,6 +122,14 @@ inline Inputs styx() {
   in.exits = {by_peer("tethys"), by_peer("meliae")};
   in.active = 0;
   in.peer_endpoints = {{address("203.0.113.10"), 51820}, {address("203.0.113.20"), 51820}};
+  return in;
+}
+
+// On a kernel that has WireGuard.
+inline Inputs kernel_worker() {
+  Inputs in = styx();
+  for (TunnelLink& link : in.links)
+    link.kernel = true;
   return in;
 }
 
@@ -361,6 +369,7 @@ inline std::map<std::string, Inputs> all() {
           {"narrow-worker", narrow_worker()},
           {"databases-only", databases_only()},
           {"fast-worker", fast_worker()},
+          {"kernel-worker", kernel_worker()},
           {"selecting-worker", selecting_worker()},
           {"selecting-exit", selecting_exit()},
           {"long-bypass", long_bypass()},

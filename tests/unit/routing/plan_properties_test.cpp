@@ -415,8 +415,9 @@ TEST(PlanProperties, TheOperatorsWayInComesFirst) {
   std::size_t seen = 0;
   for (const auto& [what, in] : all) {
     const std::string nft = plan(in).nft.text;
-    if (const auto ingress = chain_of(nft, "ingress"); !ingress.empty()) {
+    if (auto ingress = chain_of(nft, "ingress"); !ingress.empty()) {
       ++seen;
+      if (ingress.front() == "ct state established,related return") ingress.erase(ingress.begin());
       EXPECT_EQ(ingress.front(), "iifname != \"oc-*\" tcp dport " + ports + " return") << what;
       EXPECT_TRUE(ingress[1].starts_with("icmpv6 type {") && ingress[1].ends_with("return"))
           << what;
@@ -426,8 +427,12 @@ TEST(PlanProperties, TheOperatorsWayInComesFirst) {
       ++seen;
       // A relay tells nobody of a better way: nothing an operator's connection needs.
       std::erase_if(output, [](const auto& line) { return line.ends_with("redirect drop"); });
-      EXPECT_EQ(output.front(), "oifname { \"lo\", \"oc-*\" } return") << what;
-      EXPECT_EQ(output[1], "ct direction reply tcp sport " + ports + " return") << what;
+      const auto refused = std::ranges::find_if(output, [](const auto& line) {
+        return !line.ends_with(" return") && !line.ends_with(" goto underlay");
+      });
+      const auto let_in =
+          std::ranges::find(output, "ct direction reply tcp sport " + ports + " return");
+      EXPECT_LT(let_in, refused) << what;
     }
     if (const auto last = chain_of(nft, "last_line"); !last.empty()) {
       ++seen;
