@@ -207,6 +207,7 @@ awaitable<Result<void>> Network::converge() {
   auto facts = kernel_->facts();
   if (!facts) co_return std::unexpected(std::move(facts.error()));
   facts_ = std::move(*facts);
+  if (tunnels_) tunnels_->set_exit_word(exit_word());
   update_exits();
   watch_snat_addresses();
   // An ordinary user's exits: sockets are bound to them, and that is all that can be done.

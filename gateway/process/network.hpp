@@ -105,6 +105,7 @@ class Network {
   void warn(const std::string& text);
   void watch_connections(ipc::GatewaySnapshot& out);
   void watch_snat_addresses();
+  std::optional<tunnel::ExitWord> exit_word() const;
   awaitable<void> serve(bool sets_are_new);
   void resume_former_choice();
   IfName device_of(const ExitSettings& exit) const;

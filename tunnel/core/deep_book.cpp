@@ -67,9 +67,8 @@ void DeepBook::configure(const std::vector<Exit>& exits, const HealthSettings& h
   for (const Exit& exit : exits.empty() ? none : exits) {
     for (const HealthTarget& target : targets_)
       keep(is_neighbour(target) ? std::string() : exit.name, name_of(target));
-    if (!asks_address_) continue;
-    keep(exit.name, std::string(address_probe));
     expected_.emplace(exit.name, exit.addresses.empty() ? health.exit_ip.expect : exit.addresses);
+    if (asks_address_) keep(exit.name, std::string(address_probe));
   }
   records_ = std::move(fresh);
 }
@@ -120,6 +119,32 @@ void DeepBook::judge(const std::string& exit) {
   }
 }
 
+namespace {
+
+// The expected address to name beside one that was seen.
+std::string nearest(const std::vector<IpAddress>& wanted, const IpAddress& seen) {
+  const auto found = std::ranges::find(wanted, seen.family(), &IpAddress::family);
+  return (found == wanted.end() ? wanted.front() : *found).to_string();
+}
+
+// The world's word counts more; the exit's own is there at once, and needs nobody outside.
+void believe_word(ExitFindings& exit, const std::vector<IpAddress>& wanted) {
+  if (!exit.word) return;
+  for (const auto& said : {exit.word->ipv4, exit.word->ipv6}) {
+    if (!said || std::ranges::find(wanted, said->family(), &IpAddress::family) == wanted.end())
+      continue;
+    const bool right = std::ranges::find(wanted, *said) != wanted.end();
+    exit.exit_address = right ? Verdict::good : Verdict::bad;
+    if (right) continue;
+    exit.by_its_word = true;
+    exit.seen_address = said->to_string();
+    exit.expected_address = nearest(wanted, *said);
+    return;
+  }
+}
+
+}  // namespace
+
 void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
   bool known = true;
   for (const HealthTarget& target : targets_) {
@@ -143,9 +168,11 @@ void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
       exit.canaries = now - since_ < first_answer ? Verdict::pending : Verdict::none;
   }
   const auto expected = expected_.find(exit.name);
-  const auto found = records_.find({exit.name, std::string(address_probe)});
-  if (found == records_.end() || expected == expected_.end() || expected->second.empty()) return;
+  if (expected == expected_.end() || expected->second.empty()) return;
   const auto& wanted = expected->second;
+  const auto found = records_.find({exit.name, std::string(address_probe)});
+  if (found == records_.end() || !found->second.seen) believe_word(exit, wanted);
+  if (found == records_.end() || exit.exit_address == Verdict::bad) return;
   exit.address_error = found->second.error;
   if (!found->second.seen) {
     exit.exit_address = Verdict::pending;
@@ -154,9 +181,7 @@ void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
   const bool right = std::ranges::find(wanted, *found->second.seen) != wanted.end();
   exit.exit_address = right ? Verdict::good : Verdict::bad;
   exit.seen_address = found->second.seen->to_string();
-  for (const IpAddress& address : wanted)
-    if (exit.expected_address.empty() || address.family() == found->second.seen->family())
-      exit.expected_address = address.to_string();
+  exit.expected_address = nearest(wanted, *found->second.seen);
 }
 
 std::vector<TargetFinding> DeepBook::services(const std::string& exit) const {

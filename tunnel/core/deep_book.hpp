@@ -8,7 +8,9 @@
 //              half answer: bad. A target fails with its second failure in a row, or with the first
 //              when all of an exit's canaries fail in the same round
 //   services   postgres, ready: the operator's own; they are reported, and blamed on no exit
-//   address    one wrong answer is enough, and unknown is not good: fails closed
+//   address    one wrong answer is enough, and unknown is not good: fails closed. Until the world
+//              has answered, or where nobody out there is asked, what the exit says of itself
+//              counts
 
 #include "tunnel/core/diagnosis.hpp"
 #include "tunnel/core/settings.hpp"

@@ -4,6 +4,7 @@
 // importance, from the ground up: what lies deepest explains the rest.
 
 #include "tunnel/core/health_exit.hpp"
+#include "tunnel/core/probe_packet.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -59,11 +60,13 @@ struct ExitFindings {
   unsigned path_mtu = 0;  // the largest that passes; 0: unknown
 
   // Beyond the exit.
+  std::optional<ExitWord> word;  // what it says of itself; none: nothing
   Verdict canaries = Verdict::none;
   std::uint32_t canaries_good = 0;
   std::uint32_t canaries_asked = 0;
   std::string canary_error;  // of one that failed: "www.example.net:443: timeout"
   Verdict exit_address = Verdict::none;
+  bool by_its_word = false;  // `seen_address` is what the exit says, not what the world saw
   std::string seen_address;
   std::string expected_address;
   std::string address_error;  // why it is not known

@@ -85,10 +85,15 @@ const std::array rows{
         }},
 
     // The tunnel carries. What is beyond it?
+    Row{"exit_uplink_down", [](const Exit& e) { return e.word && !e.word->serves; },
+        [](const Exit&) {
+          return std::string("tunnel fine, the exit says that its uplink is down");
+        }},
     Row{"wrong_address", [](const Exit& e) { return e.exit_address == Verdict::bad; },
         [](const Exit& e) {
-          return fmt::format("exit leaves with {}, expected {}", e.seen_address,
-                             e.expected_address);
+          return fmt::format("exit {} {}, expected {}",
+                             e.by_its_word ? "says that it leaves with" : "leaves with",
+                             e.seen_address, e.expected_address);
         }},
     Row{"no_internet", [](const Exit& e) { return e.canaries == Verdict::bad; },
         [](const Exit& e) {
@@ -163,7 +168,7 @@ ExitEvidence evidence_of(const ExitFindings& exit) {
   out.baseline = exit.baseline;
   out.stream_transport = exit.on_tls;
   out.full_size = exit.full_size;
-  out.canaries = exit.canaries;
+  out.canaries = exit.word && !exit.word->serves ? Verdict::bad : exit.canaries;
   out.exit_address = exit.exit_address;
   return out;
 }

@@ -13,6 +13,7 @@ ExitFindings tunnel_findings(const std::optional<PeerSnapshot>& peer, const Echo
   out.loss = echo.loss;
   out.lost = echo.lost;
   if (echo.full_size_lost) out.full_size = Verdict::bad;
+  out.word = echo.word;
   out.rtt = echo.rtt;
   out.baseline = echo.baseline;
   if (!peer) return out;

@@ -22,6 +22,7 @@ struct EchoResult {
   std::uint64_t lost = 0;
   bool unheard = false;         // the peer says that it does not hear us
   bool full_size_lost = false;  // echoes as large as the MTU do not come back
+  std::optional<ExitWord> word;
 };
 
 struct ExitProof {

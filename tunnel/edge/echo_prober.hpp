@@ -11,6 +11,7 @@
 #include "gateway/base/runtime/asio.hpp"
 #include "tunnel/core/exit_proof.hpp"
 #include "tunnel/core/health_path.hpp"
+#include "tunnel/core/probe_packet.hpp"
 
 #include <functional>
 #include <memory>
@@ -31,7 +32,8 @@ class EchoProber {
   };
 
   // `on_change` is called from run() whenever the tunnel begins to carry, ceases to, or is found
-  // dead; a mere suspicion is told to nobody.
+  // dead, and when the exit at its end says something else of itself; a mere suspicion is told to
+  // nobody.
   EchoProber(const asio::any_io_executor& executor, Target target, std::function<void()> on_change);
 
   awaitable<void> run();  // until stop() or cancellation; the prober must outlive it
@@ -60,6 +62,7 @@ class EchoProber {
   void ask_full_size(TimePoint now);
   void take_full_size(std::size_t size, TimePoint now);
   void take_answers();
+  void take_word(const std::optional<ExitWord>& word);
   void report();
 
   Target target_;
@@ -72,6 +75,7 @@ class EchoProber {
   unsigned full_mtu_ = 0;
   std::uint64_t full_nonce_ = 0;  // of the one that is under way; 0: none
   std::size_t full_size_ = 0;     // its UDP content
+  std::optional<ExitWord> word_;  // as last heard
   bool full_heard_ = false;       // the other end answers such
   unsigned full_missing_ = 0;
   TimePoint full_next_{};

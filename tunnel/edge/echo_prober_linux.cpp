@@ -69,6 +69,7 @@ EchoResult EchoProber::result(TimePoint now) const {
   result.unheard = tracker_.unheard(now);
   if (tracker_.last_reply()) result.silence = now - *tracker_.last_reply();
   result.sent = tracker_.sent_total();
+  result.word = word_;
   return result;
 }
 
@@ -188,6 +189,7 @@ void EchoProber::take_answers() {
     if (!packet || from_native(from) != target_.peer) continue;
     const auto now = std::chrono::steady_clock::now();
     if (now < deaf_until_) continue;
+    if (packet->type == ProbeType::reply) take_word(packet->word);
     if (packet->type == ProbeType::notice)
       tracker_.on_unheard(now);
     else if (packet->type == ProbeType::reply && full_nonce_ != 0 && packet->nonce == full_nonce_)
@@ -195,6 +197,12 @@ void EchoProber::take_answers() {
     else if (packet->type == ProbeType::reply)
       tracker_.on_reply(packet->nonce, now);
   }
+}
+
+void EchoProber::take_word(const std::optional<ExitWord>& word) {
+  if (word == word_) return;
+  word_ = word;
+  if (on_change_) on_change_();
 }
 
 void EchoProber::report() {

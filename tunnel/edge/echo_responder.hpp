@@ -13,6 +13,7 @@
 #include "gateway/base/runtime/socket_address.hpp"
 #include "gateway/base/runtime/task_group.hpp"
 #include "tunnel/core/echo_askers.hpp"
+#include "tunnel/core/probe_packet.hpp"
 #include "tunnel/core/rotation_message.hpp"
 
 #include <cstdint>
@@ -35,6 +36,8 @@ class EchoResponder {
   // `peers`: who gets an answer. On an error the others still work.
   Result<void> configure(const std::vector<IfName>& devices, const std::vector<IpAddress>& own,
                          std::uint16_t port, std::vector<IpAddress> peers);
+  // What this node says of itself as an exit, in every answer; none: it is no exit.
+  void set_exit_word(const std::optional<ExitWord>& word) { word_ = word; }
   std::uint64_t answered() const { return answered_; }
   // Whether that peer hears our answers; none: it does not ask.
   std::optional<bool> hears_us(const IpAddress& peer) const;
@@ -70,6 +73,7 @@ class EchoResponder {
   std::map<Place, std::shared_ptr<Socket>> sockets_;  // shared with the coroutine that serves it
   std::vector<IpAddress> peers_;                      // sorted
   EchoAskers askers_;
+  std::optional<ExitWord> word_;
   bool telling_ = false;
   std::uint64_t answered_ = 0;
   MessageHandler on_message_;

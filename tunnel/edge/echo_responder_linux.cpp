@@ -143,6 +143,7 @@ bool EchoResponder::answer_one(int descriptor, const std::string& device) {
   askers_.heard(*source, descriptor, packet->hears_you, std::chrono::steady_clock::now());
   ProbePacket reply = *packet;
   reply.type = ProbeType::reply;
+  reply.word = word_;
   ProbeBytes out = encode(reply);
   std::array<iovec, 2> parts{
       iovec{out.data(), out.size()},

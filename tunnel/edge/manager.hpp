@@ -135,6 +135,8 @@ class TunnelManager {
   // Takes effect at once and keeps the session: WireGuard only learns another address. None: the
   // endpoint itself. Peers that are not dialled are ignored.
   void set_detour(const std::string& peer, std::optional<Detour> detour);
+  // What peers are told of this node as an exit, with their echoes.
+  void set_exit_word(const std::optional<ExitWord>& word) { responder_.set_exit_word(word); }
   // What both sides of the peer's transports prove themselves with.
   Result<TransportKey> transport_key_of(const std::string& peer) const;
 

@@ -127,6 +127,32 @@ TEST_F(Deep, AWrongAddressIsEnoughOnce) {
   EXPECT_EQ(of("one").exit_address, Verdict::good);
 }
 
+// What an exit says of itself is there with its first echo.
+TEST_F(Deep, AnExitIsBelievedUntilTheWorldHasAnswered) {
+  const auto with_word = [&](const char* said) {
+    ExitFindings out;
+    out.name = "one";
+    out.word = ExitWord{.serves = true, .ipv4 = address(said), .ipv6 = address("2001:db8::7")};
+    book_.fill(out, start_ + 1min);
+    return out;
+  };
+  EXPECT_EQ(with_word("203.0.113.10").exit_address, Verdict::pending) << "the world is asked";
+  const auto wrong = with_word("203.0.113.7");
+  EXPECT_EQ(wrong.exit_address, Verdict::bad);
+  EXPECT_TRUE(wrong.by_its_word);
+  EXPECT_EQ(wrong.seen_address, "203.0.113.7");
+  EXPECT_EQ(wrong.expected_address, "203.0.113.10");
+  says("one", "exit_ip", true, address("203.0.113.10"));
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::good) << "the world knows better";
+  health_.exit_ip.url.reset();
+  book_.configure({{"one", {address("203.0.113.10")}}}, health_, start_);
+  EXPECT_EQ(with_word("203.0.113.10").exit_address, Verdict::good) << "nobody out there is asked";
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::bad);
+  EXPECT_EQ(of("one").exit_address, Verdict::none) << "an exit that says nothing";
+  book_.configure({{"one", {}}}, health_, start_);
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::none) << "nothing is expected";
+}
+
 TEST_F(Deep, AReloadKeepsWhatIsKnownOfWhatStays) {
   says("one", "exit_ip", true, address("203.0.113.10"));
   health_.targets.clear();

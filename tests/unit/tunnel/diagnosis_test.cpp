@@ -100,6 +100,8 @@ const std::vector<ExitCase>& exit_cases() {
          e.handshake_age = 200s;
        }},
       {"tunnel_silent", "no echo through the tunnel for 1.5 s", [](auto& e) { e = dead(); }},
+      {"exit_uplink_down", "tunnel fine, the exit says that its uplink is down",
+       [](auto& e) { e.word = ExitWord{}; }},
       {"wrong_address", "exit leaves with 203.0.113.7, expected 203.0.113.10",
        [](auto& e) {
          e.exit_address = Verdict::bad;

@@ -20,6 +20,21 @@ TEST(ProbePacket, RoundTrip) {
   EXPECT_EQ(bytes[15], 0xef);
 }
 
+TEST(ProbePacket, AnExitSaysInItsAnswersWhatItIs) {
+  ProbePacket answer{ProbeType::reply, 1, 2};
+  for (const auto& ipv4 : {std::optional<IpAddress>(), std::optional(address("203.0.113.10"))})
+    for (const auto& ipv6 : {std::optional<IpAddress>(), std::optional(address("2001:db8::10"))})
+      for (const bool serves : {false, true}) {
+        answer.word = ExitWord{serves, ipv4, ipv6};
+        EXPECT_EQ(decode_probe(encode(answer)), answer);
+      }
+  ProbeBytes question = encode(answer);
+  question[5] = static_cast<std::uint8_t>(ProbeType::request);
+  EXPECT_FALSE(decode_probe(question)->word);
+  answer.word.reset();
+  EXPECT_EQ(decode_probe(encode(answer)), answer);
+}
+
 TEST(ProbePacket, RefusesEverythingElse) {
   const ProbeBytes good = encode({ProbeType::request, 1, 2});
   EXPECT_FALSE(decode_probe(std::span(good).first(63)));

@@ -1,0 +1,58 @@
+"""What an exit says of itself with every echo: nobody outside is asked, and no probe beyond it has to fail first."""
+import time
+
+import pytest
+
+from conftest import EXIT_ADDRESS
+
+CONFIG = "/etc/oceanid/oceanid.yaml"
+
+
+@pytest.fixture
+def other_address(lab):
+    """tethys translates to an address that is not the one its users expect."""
+    before = lab.exec("tethys", "cat", CONFIG).stdout
+    text = before.replace("serve_exit:\n", "serve_exit:\n  snat: 203.0.113.11\n")
+    assert text != before
+    lab.exec("tethys", "tee", CONFIG, input=text)
+    try:
+        yield lambda: lab.oceanid("tethys", "reload")
+    finally:
+        lab.exec("tethys", "tee", CONFIG, input=before)
+        lab.oceanid("tethys", "reload")
+        lab.wait_for(lambda: exit_of(lab)["usable"], 20)
+        lab.reset_leaks()  # what left before the users knew
+
+
+def exit_of(lab):
+    return next(one for one in lab.status("styx")["exits"] if one["name"] == "tethys")
+
+
+def test_an_exit_with_another_address_is_left_before_the_world_has_seen_it(lab, other_address):
+    assert not lab.status("styx")["targets"], "nobody outside is asked here"
+    begun = time.monotonic()
+    other_address()
+    found = lab.wait_for(lambda: (one := exit_of(lab))["code"] == "wrong_address" and one, 5, 0.05)
+    took = time.monotonic() - begun
+    assert found["reason"] == "exit says that it leaves with 203.0.113.11, expected 203.0.113.10"
+    assert not found["usable"] and took < 3, took
+    assert lab.seen_as("pod-styx-1") == EXIT_ADDRESS["meliae"]
+
+
+def test_an_exit_whose_uplink_has_lost_its_address_says_so(lab):
+    """Nodes that reach it by another line hear its echoes, and know that it leads nowhere."""
+    before = lab.exec("tethys", "cat", CONFIG).stdout
+    lab.exec("tethys", "ip", "link", "add", "uplink1", "type", "veth", "peer", "name", "uplink2")
+    try:
+        text = before.replace("  uplink: eth0\n", "  uplink: uplink1\n")
+        assert text != before
+        lab.exec("tethys", "tee", CONFIG, input=text)
+        lab.oceanid("tethys", "reload")
+        found = lab.wait_for(lambda: (one := exit_of(lab))["code"] == "exit_uplink_down" and one, 5, 0.05)
+        assert found["reason"] == "tunnel fine, the exit says that its uplink is down" and not found["usable"]
+        assert lab.seen_as("pod-styx-1") == EXIT_ADDRESS["meliae"]
+    finally:
+        lab.exec("tethys", "tee", CONFIG, input=before)
+        lab.oceanid("tethys", "reload")
+        lab.exec("tethys", "ip", "link", "delete", "uplink1")
+        lab.wait_for(lambda: exit_of(lab)["usable"], 20)
