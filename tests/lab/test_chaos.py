@@ -184,7 +184,8 @@ def test_random_faults_under_load(probing):
         pathlib.Path(path).write_text(json.dumps(report, indent=1))
     assert report["leaks"] == 0, lab.run("status").stdout
     assert failed <= asked * 0.001, report["failures"]
-    late = [entry for entry in log if entry["converged"] > CONVERGES]
+    # No exit is left for 3 % of loss, which a UDP request may meet in both of its tries (2 and 4 s).
+    late = [entry for entry in log if entry["converged"] > CONVERGES + (6 if entry["fault"] == "loss" else 0)]
     assert not late, late
     assert last < CONVERGES
     for node in WORKERS if sizes else ():
