@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Adds up the JUnit files of a test run and prints the verdict; the last line is the runner's summary.
 
-A test that could not run is printed with its reason; one that gives none counts as failed. With --strict (tests/run --all) it counts as failed, unless the
-virtual machine of tests/vm ran it (vm*.xml); it is counted there.
+A test that could not run is printed with its reason; one that gives none counts as failed. With --strict (tests/run --all) each of
+them counts as failed, unless the virtual machine of tests/vm ran it (vm*.xml); it is counted there.
 """
 import argparse
 import pathlib
@@ -22,12 +22,17 @@ def cases(path):
             yield name, "failed", (failure.get("message") or "") if failure is not None else ""
         elif skipped is not None or case.get("status") in ("notrun", "disabled"):
             reason = (skipped.get("message") or skipped.text or "") if skipped is not None else ""
-            said = (case.findtext("system-out") or "").strip()
             if reason.startswith("SKIP_") or not reason:  # CTest says how it knew; the test said why
-                reason = said.partition(": Skipped\n")[2].partition("\n[")[0] or said[-300:] or reason
+                reason = said_by(case.findtext("system-out") or "")
             yield name, "skipped", reason
         else:
             yield name, "passed", ""
+
+
+def said_by(output):
+    """The words of GTEST_SKIP() << "..."; GoogleTest's own lines around them are no reason, nor is another program's silence."""
+    _, skipped, behind = output.partition(": Skipped\n")
+    return behind.partition("[  SKIPPED ]")[0].strip() if skipped else output.strip()[-300:]
 
 
 def plain(name):
