@@ -31,6 +31,9 @@ struct DeviceSnapshot {
   std::vector<PeerSnapshot> peers;
 
   const PeerSnapshot* find(const PublicKey& key) const;
+  // A forced handshake removes a peer and adds it again, with which WireGuard forgets when the last
+  // one was: `before`, read earlier from the same device, still knows.
+  void keep_handshakes(const DeviceSnapshot& before);
   bool operator==(const DeviceSnapshot&) const = default;
 };
 

@@ -148,6 +148,7 @@ awaitable<void> TunnelManager::refresh(IfName name) {
   if (snapshot) {
     note_progress(device, *snapshot);
     note_traffic(device, *snapshot);
+    if (device.snapshot) snapshot->keep_handshakes(*device.snapshot);
     device.snapshot = std::move(*snapshot);
     device.failed_snapshots = 0;
   } else if (snapshot.error().code == Errc::not_found) {
