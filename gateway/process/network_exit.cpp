@@ -25,11 +25,14 @@ std::vector<IpAddress> snat_addresses(const routing::ServeExitSettings& serve) {
   return out;
 }
 
-// What the world sees; a private address is not that, something beyond the exit translates it.
+// What the world sees: what the operator says it is, or else what packets are translated to; a
+// private one is not that, something beyond the exit translates it.
 std::optional<IpAddress> shown(const routing::ServeExitSettings& serve,
                                const routing::LinkFacts& uplink, Family family) {
   std::optional<IpAddress> out;
   if (std::holds_alternative<routing::SnatMap>(serve.snat)) return out;  // each client's own
+  const auto said = std::ranges::find(serve.addresses, family, &IpAddress::family);
+  if (said != serve.addresses.end()) return *said;
   const std::vector<IpAddress> fixed = snat_addresses(serve);
   const auto first = std::ranges::find(fixed, family, &IpAddress::family);
   if (first != fixed.end())

@@ -28,6 +28,7 @@ bool promised(const ExitSettings& exit, Family family) {
 
 std::string failover_reason(tunnel::Fall fall) {
   switch (fall) {
+    case tunnel::Fall::exit_uplink:
     case tunnel::Fall::canaries:
       return "no_internet";
     case tunnel::Fall::exit_address:

@@ -19,7 +19,8 @@ std::vector<routing::TunnelLink> links_of(const Config& config,
     routing::TunnelLink link;
     link.name = status.device;
     link.hub = status.hub;
-    link.kernel = status.backend == "kernel";
+    // With a fixed `tunnel.mtu` nobody looks for the path's, and what does not fit is better cut.
+    link.set_df = status.backend == "kernel" && !config.tunnel->mtu;
     link.mtu = status.mtu;
     for (const auto& peer : status.peers) {
       const auto settings =

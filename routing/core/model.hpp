@@ -42,7 +42,7 @@ struct TunnelLink {
   bool hub = false;
   unsigned mtu = 0;
   std::vector<TunnelPeer> peers;
-  bool kernel = false;  // the kernel's WireGuard; else wireguard-go
+  bool set_df = false;  // its encrypted packets carry no DF of their own, and are to have one
   bool operator==(const TunnelLink&) const = default;
 };
 

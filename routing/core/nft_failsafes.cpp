@@ -4,7 +4,7 @@
 // foreign rules still judge it. Forwarded packets are not the node's own.
 //
 // First of all come the packets of a busy tunnel, by a mark or a state, which are comparisons: the
-// lines behind cost each of them three times as much (bench/tunnel).
+// lines behind are names and sets (bench/tunnel).
 //
 // Not on our tunnels: from there only peers' own networks are let in (tunnel_ingress), and an
 // operator who comes by a tunnel is one of them.

@@ -56,9 +56,8 @@ void NftParts::from_pods() {
   out.end();
   out.begin("pods_into_tunnel");
   out.line("ct state invalid goto invalid_from_pods");
-  // What is marked has been looked up already, in `pre`.
-  out.each(fmt::format("meta mark & 0x{0:08x} != 0x{0:08x}", scene.marks.carried.value),
-           out.not_in("saddr", "sources"), "counter name foreign_source drop");
+  // No mark excuses it: other programs' rules set marks, too.
+  out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
   refuse_translated();
   out.each("", out.in("daddr", "overlay"), "return");
   if (scene.pins) out.line("goto pinned");

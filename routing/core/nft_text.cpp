@@ -194,9 +194,9 @@ void NftParts::output() {
   const bool pods = scene.steering && scene.kill_switch;
   if (scene.in.tunnel_addresses.empty() && !pods) return;
   out.begin("own_traffic", "filter hook output priority filter - 5");
-  const bool kernel = std::ranges::any_of(scene.in.links, &TunnelLink::kernel);
+  const bool set_df = std::ranges::any_of(scene.in.links, &TunnelLink::set_df);
   if (!scene.tunnels.empty())
-    out.line(has_bit(scene.marks.underlay, false) + (kernel ? " goto underlay" : " return"));
+    out.line(has_bit(scene.marks.underlay, false) + (set_df ? " goto underlay" : " return"));
   redirects();
   out.line("oifname \"oc-*\" return");
   out.line("oifname \"lo\" return");
@@ -217,7 +217,7 @@ void NftParts::output() {
     out.each("", out.in("saddr", "sources"), "counter name leak_blocked drop");
   }
   out.end();
-  if (kernel) underlay();
+  if (set_df) underlay();
 }
 
 // The kernel's WireGuard sends without DF (send4() in drivers/net/wireguard/socket.c), unlike

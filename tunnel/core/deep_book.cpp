@@ -202,7 +202,7 @@ std::vector<TargetFinding> DeepBook::services(const std::string& exit) const {
 
 void blame_targets(std::vector<ExitEvidence>& exits) {
   const bool any_good = std::ranges::any_of(exits, [](const ExitEvidence& e) {
-    return e.enabled && e.link && carries(e.path) && e.exit_address != Verdict::bad &&
+    return e.enabled && e.link && carries(e.path) && e.serves && e.exit_address != Verdict::bad &&
            e.canaries != Verdict::bad && e.canaries != Verdict::pending;
   });
   if (any_good) return;

@@ -168,7 +168,8 @@ ExitEvidence evidence_of(const ExitFindings& exit) {
   out.baseline = exit.baseline;
   out.stream_transport = exit.on_tls;
   out.full_size = exit.full_size;
-  out.canaries = exit.word && !exit.word->serves ? Verdict::bad : exit.canaries;
+  out.canaries = exit.canaries;
+  out.serves = !exit.word || exit.word->serves;
   out.exit_address = exit.exit_address;
   return out;
 }

@@ -29,6 +29,7 @@ bool lossy(const ExitEvidence& evidence, bool already) {
 Fall fall_of(const ExitEvidence& evidence) {
   if (!evidence.link) return Fall::link;
   if (evidence.path == PathState::down) return Fall::echo;
+  if (!evidence.serves) return Fall::exit_uplink;
   if (evidence.exit_address == Verdict::bad) return Fall::exit_address;
   if (evidence.canaries == Verdict::bad) return Fall::canaries;
   return Fall::none;
@@ -70,6 +71,8 @@ std::string_view to_string(Fall fall) {
       return "link";
     case Fall::echo:
       return "echo";
+    case Fall::exit_uplink:
+      return "exit_uplink";
     case Fall::canaries:
       return "canaries";
     case Fall::exit_address:

@@ -53,9 +53,10 @@ struct ExitEvidence {
   Verdict full_size = Verdict::none;     // echoes of the tunnel's own MTU
   Verdict canaries = Verdict::none;      // targets beyond the exit; bad: no quorum
   Verdict exit_address = Verdict::none;  // what the world sees; bad: not what it must be
+  bool serves = true;                    // false: it says itself that its uplink is down
 };
 
-enum class Fall : std::uint8_t { none, link, echo, canaries, exit_address };
+enum class Fall : std::uint8_t { none, link, echo, exit_uplink, canaries, exit_address };
 std::string_view to_string(Fall fall);
 
 class ExitHealth {

@@ -189,13 +189,13 @@ void EchoProber::take_answers() {
     if (!packet || from_native(from) != target_.peer) continue;
     const auto now = std::chrono::steady_clock::now();
     if (now < deaf_until_) continue;
-    if (packet->type == ProbeType::reply) take_word(packet->word);
     if (packet->type == ProbeType::notice)
       tracker_.on_unheard(now);
     else if (packet->type == ProbeType::reply && full_nonce_ != 0 && packet->nonce == full_nonce_)
       take_full_size(arrived, now);
-    else if (packet->type == ProbeType::reply)
-      tracker_.on_reply(packet->nonce, now);
+    // Only who answers a question is listened to, so a flood of answers changes nothing.
+    else if (packet->type == ProbeType::reply && tracker_.on_reply(packet->nonce, now))
+      take_word(packet->word);
   }
 }
 

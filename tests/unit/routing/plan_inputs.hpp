@@ -129,7 +129,7 @@ inline Inputs styx() {
 inline Inputs kernel_worker() {
   Inputs in = styx();
   for (TunnelLink& link : in.links)
-    link.kernel = true;
+    link.set_df = true;
   return in;
 }
 

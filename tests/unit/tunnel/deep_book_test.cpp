@@ -188,6 +188,22 @@ TEST(BlameTargets, TheLastExitIsNotGivenUpForThem) {
   EXPECT_EQ(exits[1].canaries, Verdict::partial);
 }
 
+TEST(BlameTargets, AnExitThatSaysItsUplinkIsDownIsNotForgiven) {
+  ExitEvidence bad;
+  bad.path = PathState::up;
+  bad.canaries = Verdict::bad;
+  ExitEvidence cut = bad;
+  cut.serves = false;
+  cut.canaries = Verdict::none;
+  std::vector<ExitEvidence> exits{cut, bad};
+  blame_targets(exits);
+  EXPECT_FALSE(exits[0].serves);
+  EXPECT_EQ(exits[1].canaries, Verdict::partial) << "one that leads nowhere proves no target good";
+  ExitHealth health(std::chrono::seconds(10));
+  EXPECT_EQ(health.update(exits[0], TimePoint(1s)), HealthState::down);
+  EXPECT_EQ(health.fall(), Fall::exit_uplink);
+}
+
 TEST(ClockWatch, SeesAClockThatWasSetBackUntilItHasCaughtUp) {
   ClockWatch watch;
   std::chrono::system_clock::time_point wall{1'700'000'000s};
