@@ -7,10 +7,9 @@
 //   degraded     usable, of lower rank: loss, a long round trip, some targets, TCP as transport, or
 //                full-size packets that do not pass (then `impaired`, the last resort)
 //   suspect      echoes are missing; three extra ones are under way
-//   down         proven dead, or its exit address is wrong, or it reaches nothing: carries no
-//   traffic hold         proven again after a fall, waiting: `hold` and the damping of flaps; used
-//   when
-//                nothing better is there
+//   down         carries no traffic: proven dead, leads nowhere, or leaves with another address
+//   hold         proven again after a fall, and waits for `hold` and the damping of flaps; used
+//                when nothing better is there
 //
 //   init ──► up ◄──► degraded        any ──► down ──► hold ──► up | degraded
 //             └── suspect ──┘
