@@ -14,8 +14,7 @@ PORT = 51820
 OWN, PEER = "10.99.0.1", "10.99.0.2"  # inside
 LAB = {"near": "192.0.2.1", "far": "192.0.2.2"}
 
-
-TRACKED = "tracked"
+TRACKED, EXIT = "tracked", "exit"
 # Whoever asks for a connection's state turns connection tracking on.
 TRACKING = "table inet bench { chain input { type filter hook input priority 0; ct state invalid drop; }; }"
 
@@ -36,11 +35,12 @@ def version(options):
 
 class Pair:
     """near dials far. `what`: "ours", a number for ours with tunnel.mtu, or None for one by hand, as large as fits; TRACKED: the
-    same, with connection tracking, as on every node of a cluster."""
+    same, with connection tracking, as on every node of a cluster; EXIT: ours, where far is an exit, which needs that."""
 
     def __init__(self, options, prefix, what, path, offload):
         self.tracked = what == TRACKED
-        what = None if self.tracked else what
+        self.is_exit = what == EXIT
+        what = None if self.tracked else "ours" if self.is_exit else what
         self.options, self.what, self.path, self.offload = options, what, path, offload
         self.names = {side: f"{prefix}{side}" for side in LAB}
         self.folder = tempfile.mkdtemp(prefix="oceanid-bench-")
@@ -117,7 +117,7 @@ class Pair:
             with open(os.open(f"{folder}/private.key", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as out:
                 out.write(keys[side] + "\n")
             dial = f'endpoint: "{LAB[other]}:{PORT}", ' if side == "near" else ""
-            exits = "exits: [ { name: far, peer: far } ]\n" if side == "near" else ""
+            exits = "exits: [ { name: far, peer: far } ]\n" if side == "near" and self.is_exit else ""
             text = (f"node: {side}\nstate_dir: {folder}\nproxy: {{ listeners: [ {{ bind: \"127.0.0.1:3128\" }} ] }}\n"
                     f"tunnel:\n  listen: {PORT if side == 'far' else 'null'}\n"
                     f"  address: {OWN if side == 'near' else PEER}\n  backend: {self.options.backend}\n"

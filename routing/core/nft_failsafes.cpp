@@ -40,7 +40,9 @@ void NftParts::failsafes_in() {
 
 // Answers only: a connection that this node opens from port 22 is none of the operator's.
 void NftParts::failsafes_out() {
-  out.line(fmt::format("ct direction reply tcp sport {} return", control_ports));
+  const std::string_view answer =
+      scene.tracking ? "ct direction reply" : "tcp flags & (syn | ack) != syn";
+  out.line(fmt::format("{} tcp sport {} return", answer, control_ports));
   out.line(std::string(discovery) + " return");
   out.line("udp sport . udp dport { 68 . 67, 546 . 547 } return");
 }

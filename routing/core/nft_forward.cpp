@@ -98,17 +98,19 @@ void NftParts::from_tunnel() {
   const bool serves = scene.in.serve_exit && !scene.hubs.empty();
   out.begin("from_tunnel");
   if (scene.in.overlay) out.line("oifname \"oc-*\" goto relay");
-  out.line("ct state invalid goto invalid_from_tunnel");
+  if (scene.tracking) out.line("ct state invalid goto invalid_from_tunnel");
   if (serves)
     out.line(fmt::format("iifname {} oifname \"{}\" goto exit_limits", names(scene.hubs),
                          scene.in.serve_exit->uplink.str()));
   if (scene.steering) out.line(fmt::format("oifname {} goto tunnel_to_pods", names(scene.pods)));
   out.line(refuse_ingress);
   out.end();
-  out.begin("invalid_from_tunnel");
-  if (serves) out.line(fmt::format("iifname {} meta l4proto tcp {}", names(scene.hubs), reset));
-  out.line("counter name ingress_refused drop");
-  out.end();
+  if (scene.tracking) {
+    out.begin("invalid_from_tunnel");
+    if (serves) out.line(fmt::format("iifname {} meta l4proto tcp {}", names(scene.hubs), reset));
+    out.line("counter name ingress_refused drop");
+    out.end();
+  }
   relay();
   if (!scene.steering) return;
   out.begin("tunnel_to_pods");

@@ -118,8 +118,11 @@ void NftParts::input() {
   const bool guards = scene.in.routing && !scene.in.guarded_ports.empty();
   if (scene.tunnels.empty() && !guards) return;
   out.begin("ingress", "filter hook input priority filter - 5");
-  failsafes_in();
-  if (!scene.tunnels.empty()) {
+  if (scene.tracking)
+    failsafes_in();
+  else
+    out.line("iifname \"oc-*\" goto tunnel_ingress");
+  if (!scene.tunnels.empty() && scene.tracking) {
     out.line("iifname \"oc-*\" ct state invalid counter name ingress_refused drop");
     out.line("iifname \"oc-*\" ct state new jump tunnel_ingress");
   }

@@ -51,6 +51,8 @@ bool carries(const ExitPath& exit, Family family) {
 Scene::Scene(const Inputs& inputs) : in(inputs) {
   if (in.routing) numbers = *in.routing;
   marks = mark_bits(numbers.mark);
+  tracking = in.routing || in.serve_exit || !in.exits.empty() || in.overlay || in.transport ||
+             !in.interceptions.empty();
   collect_links();
   if (in.routing) {
     sources = unique(in.routing->sources);

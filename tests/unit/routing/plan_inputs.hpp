@@ -359,6 +359,14 @@ inline Inputs overlay_relay() {
   return in;
 }
 
+// Tunnels between hosts, and nothing else.
+inline Inputs tunnels_only() {
+  Inputs in = overlay_relay();
+  in.overlay = false;
+  in.links.push_back(dialled(tethys_peer()));
+  return in;
+}
+
 inline std::map<std::string, Inputs> all() {
   return {{"styx", styx()},
           {"tethys", tethys()},
@@ -383,6 +391,7 @@ inline std::map<std::string, Inputs> all() {
           {"overlay-worker", overlay_worker()},
           {"overlay-exit", overlay_exit()},
           {"overlay-relay", overlay_relay()},
+          {"tunnels-only", tunnels_only()},
           {"nothing", Inputs{}}};
 }
 
