@@ -6,7 +6,9 @@ import pytest
 
 from conftest import NODES, Lab
 from matrix import EXITS6, KINDS, UNTURNED, Witness
+from test_switch import SERVER, Cut, followed, idle, result
 
+WWW, WWW6 = "192.0.2.10", "2001:db8:2::10"  # www.example.test
 SIX = tuple(kind for kind in KINDS if kind != "proxy")
 
 
@@ -101,7 +103,7 @@ def test_tunnels_of_every_size(both, restored, mtu):
         both.carried(six=SIX if 6 in families else ())
         lab.wait_for(lambda: f"mtu {mtu} " in lab.exec("styx", "ip", "link", "show", "oc-tethys").stdout)
         for family in families:
-            www = {4: "192.0.2.10", 6: "2001:db8:2::10"}[family]
+            www = {4: WWW, 6: WWW6}[family]
             payload = mtu - {4: 28, 6: 48}[family]
             ping = lambda size: lab.exec("pod-styx-2", "ping", "-c", "2", "-i", "0.3", "-W", "2", "-M", "do", "-s", str(size), www,
                                          check=False)
@@ -127,4 +129,25 @@ def test_ipv6_at_1230_is_refused_and_explained(both):
             refused = lab.oceanid("styx", words, check=False)
             assert refused.returncode != 0
             assert "tunnel.mtu: found 1230" in refused.stderr + refused.stdout and "1280" in refused.stderr + refused.stdout
+        both.carried(six=SIX)
+
+
+def test_open_connections_of_both_families_are_reset(both):
+    """Idle ones, when their exit is cut off; the next ones leave by the other exit."""
+    lab = both.lab
+    with both.case(seconds=0.5):
+        servers = [lab.popen("internet", "/usr/bin/python3", "-c", SERVER, address, "7900") for address in (WWW, WWW6)]
+        clients = []
+        try:
+            assert [server.stdout.readline() for server in servers] == ["ready\n"] * 2
+            clients = [idle(lab, "pod-styx-1", (address, "7900"), 5) for address in (WWW, WWW6)]
+            followed(lab, 10)
+            with Cut(lab):
+                for client in clients:
+                    seen = result(client)
+                    assert (seen["ended"], seen["reset"]) == (5, 5)
+        finally:
+            for process in servers + clients:
+                process.kill()
+                process.communicate()
         both.carried(six=SIX)
