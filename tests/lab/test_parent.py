@@ -138,8 +138,10 @@ class World:
 def world(program, tmp_path_factory):
     assert shutil.which("squid"), "squid is not installed, which tests/run does: deploy/install-packages test"
     folder = tmp_path_factory.mktemp("parent")
+    temporary = pathlib.Path(tempfile.gettempdir()).resolve()
+    assert folder.is_relative_to(temporary), folder
     for above in (folder, *folder.parents):
-        if above == pathlib.Path(tempfile.gettempdir()):
+        if above == temporary:
             break
         os.chmod(above, os.stat(above).st_mode | 0o055)  # Squid's helper runs under an account of its own
     out = World(program, folder)
