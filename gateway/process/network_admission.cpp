@@ -12,8 +12,10 @@ routing::Inputs Network::inputs_of(const Config& config) const {
   auto endpoints = tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>();
   for (const SocketAddress& literal : literal_endpoints(config))
     if (std::ranges::find(endpoints, literal) == endpoints.end()) endpoints.push_back(literal);
-  return routing_inputs(config, facts_, same ? tunnels_->status() : planned_tunnels(config),
-                        endpoints, exits_);
+  auto tunnels = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
+  if (!same)
+    tunnels = planned_tunnels(config, tunnels.empty() ? std::string() : tunnels.front().backend);
+  return routing_inputs(config, facts_, tunnels, endpoints, exits_);
 }
 
 std::vector<std::string> Network::contradictions(

@@ -8,6 +8,7 @@
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
 #include "tunnel/edge/backend.hpp"
+#include "tunnel/edge/kernel_backend.hpp"
 
 #include <exception>
 #include <optional>
@@ -17,6 +18,12 @@
 
 namespace oceanid::process {
 namespace {
+
+// Of whichever `run` would take; an error is one for `run` to tell.
+std::string backend_here(const Config& config) {
+  if (!config.tunnel || config.tunnel->backend == tunnel::BackendChoice::userspace) return {};
+  return tunnel::KernelBackend::probe() ? "kernel" : std::string();
+}
 
 // Runs one coroutine to its end on a loop of its own.
 template <typename T>
@@ -65,7 +72,8 @@ Result<routing::Inputs> inputs_here(const Config& config, Here& here) {
     exits.exits.push_back(std::move(state));
   }
   if (!exits.exits.empty()) exits.active = 0;
-  return routing_inputs(config, *facts, planned_tunnels(config), endpoints, exits);
+  return routing_inputs(config, *facts, planned_tunnels(config, backend_here(config)), endpoints,
+                        exits);
 }
 
 }  // namespace

@@ -145,7 +145,8 @@ std::vector<IpAddress> local_addresses_of(const routing::HostFacts& facts) {
   return out;
 }
 
-std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
+std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config,
+                                                  const std::string& backend) {
   std::vector<tunnel::TunnelStatus> out;
   if (!config.tunnel) return out;
   auto devices = tunnel::plan(*config.tunnel, config.exits, {}, {});
@@ -154,6 +155,7 @@ std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config) {
     tunnel::TunnelStatus status;
     status.device = device.name;
     status.hub = device.hub;
+    status.backend = backend;
     status.mtu = device.mtu;
     for (const auto& peer : device.peers) {
       auto& view = status.peers.emplace_back();

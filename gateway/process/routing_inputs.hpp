@@ -24,7 +24,8 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
 bool same_kernel_state(const Config& a, const Config& b);
 
 // The tunnels as they will be, before any device exists: names, MTU, peers.
-std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config);
+std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config,
+                                                  const std::string& backend = {});
 
 // Endpoints that are written as addresses.
 std::vector<SocketAddress> literal_endpoints(const Config& config);
