@@ -4,7 +4,7 @@
 #include "gateway/process/exit_service.hpp"
 #include "gateway/process/network.hpp"
 #include "gateway/process/routing_inputs.hpp"
-#include "routing/core/special_ranges.hpp"
+#include "routing/core/exit_shown.hpp"
 #include "routing/edge/conntrack_figures.hpp"
 
 #include <algorithm>
@@ -25,39 +25,15 @@ std::vector<IpAddress> snat_addresses(const routing::ServeExitSettings& serve) {
   return out;
 }
 
-// What the world sees: what the operator says it is, or else what packets are translated to; a
-// private one is not that, something beyond the exit translates it.
-std::optional<IpAddress> shown(const routing::ServeExitSettings& serve,
-                               const routing::LinkFacts& uplink, Family family) {
-  std::optional<IpAddress> out;
-  if (std::holds_alternative<routing::SnatMap>(serve.snat)) return out;  // each client's own
-  const auto said = std::ranges::find(serve.addresses, family, &IpAddress::family);
-  if (said != serve.addresses.end()) return *said;
-  const std::vector<IpAddress> fixed = snat_addresses(serve);
-  const auto first = std::ranges::find(fixed, family, &IpAddress::family);
-  if (first != fixed.end())
-    out = *first;
-  else
-    out = routing::primary_address(uplink, family);
-  if (out && routing::is_private(Prefix::host(*out))) out.reset();
-  return out;
-}
-
 }  // namespace
 
 // Said in every echo to those whose exit this is, so that they know before any of their own probes
 // beyond it has found out.
 std::optional<tunnel::ExitWord> Network::exit_word() const {
   if (!config_.serve_exit) return std::nullopt;
-  tunnel::ExitWord word;
   const auto* uplink = routing::find_link(facts_, config_.serve_exit->uplink);
-  if (uplink == nullptr) return word;
-  const bool addressed = routing::primary_address(*uplink, Family::v4) ||
-                         routing::primary_address(*uplink, Family::v6);
-  word.serves = uplink->up && uplink->carrier && addressed;
-  word.ipv4 = shown(*config_.serve_exit, *uplink, Family::v4);
-  word.ipv6 = shown(*config_.serve_exit, *uplink, Family::v6);
-  return word;
+  const routing::ExitShown shown = routing::shown_by_exit(*config_.serve_exit, uplink);
+  return tunnel::ExitWord{shown.serves, shown.ipv4, shown.ipv6};
 }
 
 void Network::warn(const std::string& text) {

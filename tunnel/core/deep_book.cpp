@@ -89,6 +89,7 @@ bool DeepBook::take(DeepResult result) {
     record.certificate_days = std::clamp(*result.certificate_days, -most_days, most_days);
   if (result.good && result.seen) {
     record.seen = result.seen;
+    record.seen_anew = true;
     const auto expected = expected_.find(result.exit);
     if (result.target == address_probe && expected != expected_.end() &&
         !expected->second.empty() &&
@@ -127,7 +128,7 @@ std::string nearest(const std::vector<IpAddress>& wanted, const IpAddress& seen)
   return (found == wanted.end() ? wanted.front() : *found).to_string();
 }
 
-// The world's word counts more; the exit's own is there at once, and needs nobody outside.
+// The exit's own word is there at once, and needs nobody outside.
 void believe_word(ExitFindings& exit, const std::vector<IpAddress>& wanted) {
   if (!exit.word) return;
   for (const auto& said : {exit.word->ipv4, exit.word->ipv6}) {
@@ -145,7 +146,7 @@ void believe_word(ExitFindings& exit, const std::vector<IpAddress>& wanted) {
 
 }  // namespace
 
-void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
+void DeepBook::fill(ExitFindings& exit, TimePoint now) {
   bool known = true;
   for (const HealthTarget& target : targets_) {
     const auto found = records_.find({exit.name, name_of(target)});
@@ -167,21 +168,33 @@ void DeepBook::fill(ExitFindings& exit, TimePoint now) const {
     else
       exit.canaries = now - since_ < first_answer ? Verdict::pending : Verdict::none;
   }
+  judge_address(exit);
+}
+
+// What the world sees counts more than what the exit says, unless that is news: an exit that has
+// another address since the world has answered is not used until the world has seen that one.
+void DeepBook::judge_address(ExitFindings& exit) {
   const auto expected = expected_.find(exit.name);
   if (expected == expected_.end() || expected->second.empty()) return;
   const auto& wanted = expected->second;
   const auto found = records_.find({exit.name, std::string(address_probe)});
-  if (found == records_.end() || !found->second.seen) believe_word(exit, wanted);
-  if (found == records_.end() || exit.exit_address == Verdict::bad) return;
-  exit.address_error = found->second.error;
-  if (!found->second.seen) {
+  if (found == records_.end()) {
+    believe_word(exit, wanted);
+    return;
+  }
+  Record& record = found->second;
+  if (std::exchange(record.seen_anew, false)) record.word_then = exit.word;
+  if (!record.seen || exit.word != record.word_then) believe_word(exit, wanted);
+  if (exit.exit_address == Verdict::bad) return;
+  exit.address_error = record.error;
+  if (!record.seen) {
     exit.exit_address = Verdict::pending;
     return;
   }
-  const bool right = std::ranges::find(wanted, *found->second.seen) != wanted.end();
+  const bool right = std::ranges::find(wanted, *record.seen) != wanted.end();
   exit.exit_address = right ? Verdict::good : Verdict::bad;
-  exit.seen_address = found->second.seen->to_string();
-  exit.expected_address = nearest(wanted, *found->second.seen);
+  exit.seen_address = record.seen->to_string();
+  exit.expected_address = nearest(wanted, *record.seen);
 }
 
 std::vector<TargetFinding> DeepBook::services(const std::string& exit) const {

@@ -10,7 +10,7 @@
 //   services   postgres, ready: the operator's own; they are reported, and blamed on no exit
 //   address    one wrong answer is enough, and unknown is not good: fails closed. Until the world
 //              has answered, or where nobody out there is asked, what the exit says of itself
-//              counts
+//              counts. It counts as well when it has changed since the world's answer and is wrong
 
 #include "tunnel/core/diagnosis.hpp"
 #include "tunnel/core/settings.hpp"
@@ -53,7 +53,9 @@ class DeepBook {
     double seconds = 0;
     std::optional<int> certificate_days;
     std::optional<IpAddress> seen;
-    std::uint64_t mismatches = 0;  // of the address with what was expected
+    bool seen_anew = false;             // no fill() since that answer
+    std::optional<ExitWord> word_then;  // what the exit said at that time
+    std::uint64_t mismatches = 0;       // of the address with what was expected
   };
   struct Exit {
     std::string name;
@@ -68,12 +70,13 @@ class DeepBook {
   bool take(DeepResult result);
 
   // Completes what is known of an exit.
-  void fill(ExitFindings& exit, TimePoint now) const;
+  void fill(ExitFindings& exit, TimePoint now);
   std::vector<TargetFinding> services(const std::string& exit) const;
   const Records& records() const { return records_; }
 
  private:
   void judge(const std::string& exit);
+  void judge_address(ExitFindings& exit);
 
   std::vector<HealthTarget> targets_;
   bool asks_address_ = false;

@@ -51,6 +51,14 @@ ExitWord get_word(std::span<const std::uint8_t> bytes) {
 
 }  // namespace
 
+std::string to_string(const ExitWord& word) {
+  const auto said = [](const std::optional<IpAddress>& address) {
+    return address ? address->to_string() : std::string("-");
+  };
+  return std::string(word.serves ? "serves " : "does not serve ") + said(word.ipv4) + " " +
+         said(word.ipv6);
+}
+
 ProbeBytes encode(const ProbePacket& packet) {
   ProbeBytes bytes{};
   std::ranges::copy(magic, bytes.begin());

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace oceanid::tunnel {
 
@@ -37,6 +38,7 @@ struct ExitWord {
   std::optional<IpAddress> ipv6;
   bool operator==(const ExitWord&) const = default;
 };
+std::string to_string(const ExitWord& word);
 
 struct ProbePacket {
   ProbeType type = ProbeType::request;

@@ -118,6 +118,7 @@ void TunnelManager::publish() {
                        std::to_string(status.mtu) +
                        (status.proof.usable ? " usable " : " unusable ");
     fact += carries(status.echo) ? "up" : to_string(status.echo);
+    if (status.findings.word) fact += " " + to_string(*status.findings.word);
     for (const PeerStatus& peer : status.peers)
       fact += " " + peer.name + "/" + std::to_string(peer.mtu) +
               (peer.endpoint && !status.hub ? "=" + peer.endpoint->to_string() : "");

@@ -153,6 +153,29 @@ TEST_F(Deep, AnExitIsBelievedUntilTheWorldHasAnswered) {
   EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::none) << "nothing is expected";
 }
 
+// The next look may be a minute away.
+TEST_F(Deep, NewsFromAnExitCountsUntilTheWorldHasSeenIt) {
+  const auto with_word = [&](const char* said) {
+    ExitFindings out;
+    out.name = "one";
+    out.word = ExitWord{.serves = true, .ipv4 = address(said), .ipv6 = std::nullopt};
+    book_.fill(out, start_ + 1min);
+    return out;
+  };
+  says("one", "exit_ip", true, address("203.0.113.10"));
+  EXPECT_EQ(with_word("203.0.113.10").exit_address, Verdict::good);
+  const auto moved = with_word("203.0.113.7");
+  EXPECT_EQ(moved.exit_address, Verdict::bad);
+  EXPECT_TRUE(moved.by_its_word);
+  says("one", "exit_ip", false);
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::bad) << "the world has not answered";
+  EXPECT_EQ(with_word("203.0.113.10").exit_address, Verdict::good) << "it has come back";
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::bad);
+  says("one", "exit_ip", true, address("203.0.113.10"));
+  EXPECT_EQ(with_word("203.0.113.7").exit_address, Verdict::good)
+      << "something beyond it translates, as the world says";
+}
+
 TEST_F(Deep, AReloadKeepsWhatIsKnownOfWhatStays) {
   says("one", "exit_ip", true, address("203.0.113.10"));
   health_.targets.clear();
