@@ -180,11 +180,15 @@ Parsed<IpAddress> AddressType::parse(std::string_view text) const {
 Parsed<Prefix> PrefixType::parse(std::string_view text) const {
   auto prefix = Prefix::parse(text);
   if (prefix) return *prefix;
+  const auto slash = text.find('/');
+  const auto address = IpAddress::parse(text.substr(0, slash));
+  if (!address || slash == std::string_view::npos) return refuse();
+  const auto length = parse_decimal(text.substr(slash + 1), address->bits());
+  if (!length) return refuse();
+  // The words of parse() quote what was found, and could be anything; those of make() are its own.
   constexpr std::string_view hint = "the prefix is ";
-  const std::string& why = prefix.error().what;
-  const auto at = why.find(hint);
-  if (at == std::string::npos) return refuse();
-  return refuse("host bits are set, " + why.substr(at));
+  const std::string why = Prefix::make(*address, static_cast<unsigned>(*length)).error().what;
+  return refuse("host bits are set, " + why.substr(std::min(why.find(hint), why.size())));
 }
 
 Parsed<SocketAddress> BindType::parse(std::string_view text) const {
