@@ -70,7 +70,7 @@ class TransportAcceptor {
   static awaitable<void> run_session(SharedSession session);
   awaitable<void> serve(SharedSession session, std::shared_ptr<ShimLink> link);
   awaitable<void> sweep();
-  void end(const SharedSession& session);
+  void end(SharedSession session);  // a copy: the caller's may lie in the list
 
   asio::any_io_executor executor_;
   TransportHost& host_;

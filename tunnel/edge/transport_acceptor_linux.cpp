@@ -125,12 +125,14 @@ awaitable<void> TransportAcceptor::greet(Descriptor socket, std::string from) {
   }
   std::string peer;
   SessionId session{};
-  const auto attempt = [&]() -> awaitable<bool> {
-    peer = co_await prove(socket, *ssl, session);
-    if (peer.empty()) co_await ignore_the_rest(socket);
+  constexpr auto attempt = [](TransportAcceptor& self, Descriptor& from_it, Ssl& by, SessionId& id,
+                              std::string& found) -> awaitable<bool> {
+    found = co_await self.prove(from_it, by, id);
+    if (found.empty()) co_await ignore_the_rest(from_it);
     co_return true;
   };
-  static_cast<void>(co_await with_deadline(attempt(), limits_.patience));
+  static_cast<void>(
+      co_await with_deadline(attempt(*this, socket, *ssl, session, peer), limits_.patience));
   if (peer.empty()) {
     ++refused_;
     co_return;
@@ -207,10 +209,9 @@ awaitable<void> TransportAcceptor::serve(SharedSession session, std::shared_ptr<
   co_await session->shim.serve(std::move(link));
 }
 
-void TransportAcceptor::end(const SharedSession& session) {
-  const SharedSession kept = session;  // `session` may lie in the list
-  sessions_.remove(kept);
-  kept->shim.stop();
+void TransportAcceptor::end(SharedSession session) {
+  sessions_.remove(session);
+  session->shim.stop();
 }
 
 awaitable<void> TransportAcceptor::sweep() {

@@ -117,12 +117,15 @@ awaitable<Result<std::shared_ptr<ShimLink>>> TransportDialler::dial(Transport ru
       rung == Transport::tls ? SocketPurpose::tls : SocketPurpose::proxied, settings_.peer);
   if (!fd) co_return std::unexpected(std::move(fd.error()));
   // Not an optional of a Result: the deadline's own helper wants a type that can be empty.
-  std::optional<Result<std::shared_ptr<ShimLink>>> outcome;
-  const auto attempt = [&]() -> awaitable<bool> {
-    outcome = co_await open(rung, std::move(*fd));
+  using Outcome = std::optional<Result<std::shared_ptr<ShimLink>>>;
+  Outcome outcome;
+  constexpr auto attempt = [](TransportDialler& self, Transport to, UniqueFd by,
+                              Outcome& found) -> awaitable<bool> {
+    found = co_await self.open(to, std::move(by));
     co_return true;
   };
-  if (!co_await with_deadline(attempt(), dial_patience) || !outcome)
+  if (!co_await with_deadline(attempt(*this, rung, std::move(*fd), outcome), dial_patience) ||
+      !outcome)
     co_return fail(Errc::timeout, "no answer within 5 s");
   co_return std::move(*outcome);
 }
@@ -155,11 +158,11 @@ awaitable<void> TransportDialler::serve(Transport rung, std::shared_ptr<ShimLink
     }
   };
   const Counted counted(*this, rung);
-  const auto unwanted = [this, rung]() -> awaitable<void> {
-    while (wanted(rung))
-      co_await changed();
+  constexpr auto unwanted = [](TransportDialler& self, Transport of) -> awaitable<void> {
+    while (self.wanted(of))
+      co_await self.changed();
   };
-  co_await (session_.serve(std::move(link)) || unwanted());
+  co_await (session_.serve(std::move(link)) || unwanted(*this, rung));
 }
 
 }  // namespace oceanid::tunnel

@@ -36,11 +36,7 @@ awaitable<void> until(std::chrono::steady_clock::time_point when) {
 
 UdpReach::UdpReach(const asio::any_io_executor& executor, std::string peer, TransportKey key,
                    TransportHost& host)
-    : executor_(executor),
-      peer_(std::move(peer)),
-      key_(std::move(key)),
-      host_(host),
-      change_(executor) {
+    : executor_(executor), peer_(std::move(peer)), key_(key), host_(host), change_(executor) {
   change_.expires_at(asio::steady_timer::time_point::max());
 }
 

@@ -119,7 +119,7 @@ class TransportTest : public ::testing::Test {
               TransportKey key = transport_key(1)) {
     accepting_host_.ports[SocketPurpose::session] = far_.port();
     acceptor_ = std::make_unique<TransportAcceptor>(io_.get_executor(), accepting_host_, limits);
-    ASSERT_TRUE(acceptor_->configure(material, {{"styx", std::move(key)}}));
+    ASSERT_TRUE(acceptor_->configure(material, {{"styx", key}}));
     UniqueFd listener = bound(SOCK_STREAM);
     port_ = port_of(listener);
     acceptor_->listen(std::move(listener));
@@ -141,7 +141,7 @@ class TransportTest : public ::testing::Test {
   static DialSettings settings(TransportKey key = transport_key(1)) {
     DialSettings out;
     out.peer = "tethys";
-    out.key = std::move(key);
+    out.key = key;
     out.host = "127.0.0.1";
     return out;
   }

@@ -283,49 +283,52 @@ TEST_F(TransportTest, IsDialledOnlyWhileAskedFor) {
   EXPECT_EQ(dialling_host_.links[Transport::tls], 0U);
 }
 
+awaitable<void> pass_on(std::shared_ptr<ShimLink::Descriptor> from,
+                        std::shared_ptr<ShimLink::Descriptor> to) {
+  std::array<char, 16384> bytes{};
+  for (;;) {
+    auto [ec, got] = co_await from->async_read_some(asio::buffer(bytes), as_result);
+    if (ec) co_return;
+    std::size_t sent = 0;
+    while (sent < got) {
+      auto [failed, n] =
+          co_await to->async_write_some(asio::buffer(bytes.data() + sent, got - sent), as_result);
+      if (failed) co_return;
+      sent += n;
+    }
+  }
+}
+
 TEST_F(TransportTest, GoesThroughAProxyThatGrantsConnect) {
   accept();
   // A proxy of four lines: reads the head, says yes, and passes bytes on.
   UniqueFd listener = bound(SOCK_STREAM);
   dialling_host_.ports[SocketPurpose::proxied] = port_of(listener);
   std::string head;
-  const auto relay = [](std::shared_ptr<ShimLink::Descriptor> from,
-                        std::shared_ptr<ShimLink::Descriptor> to) -> awaitable<void> {
-    std::array<char, 16384> bytes{};
-    for (;;) {
-      auto [ec, got] = co_await from->async_read_some(asio::buffer(bytes), as_result);
-      if (ec) co_return;
-      std::size_t sent = 0;
-      while (sent < got) {
-        auto [failed, n] =
-            co_await to->async_write_some(asio::buffer(bytes.data() + sent, got - sent), as_result);
-        if (failed) co_return;
-        sent += n;
-      }
-    }
-  };
-  const auto proxy = [&](ShimLink::Descriptor accepting) -> awaitable<void> {
+  using Descriptor = ShimLink::Descriptor;
+  constexpr auto proxy = [](asio::io_context& io, std::uint16_t port, std::string& asked,
+                            Descriptor accepting) -> awaitable<void> {
     for (;;) {
       auto [ec] = co_await accepting.async_wait(ShimLink::Descriptor::wait_read, as_result);
       if (ec) co_return;
       auto client = std::make_shared<ShimLink::Descriptor>(
-          io_, ::accept4(accepting.native_handle(), nullptr, nullptr, SOCK_NONBLOCK));
-      head.clear();
-      while (!head.ends_with("\r\n\r\n")) {
+          io, ::accept4(accepting.native_handle(), nullptr, nullptr, SOCK_NONBLOCK));
+      asked.clear();
+      while (!asked.ends_with("\r\n\r\n")) {
         char byte = 0;
         auto [failed, n] = co_await client->async_read_some(asio::buffer(&byte, 1), as_result);
         if (failed) co_return;
-        head += byte;
+        asked += byte;
       }
       const std::string yes = "HTTP/1.1 200 yes\r\n\r\n";
       co_await client->async_write_some(asio::buffer(yes), as_result);
       auto target =
-          std::make_shared<ShimLink::Descriptor>(io_, connecting(SOCK_STREAM, port_).release());
-      asio::co_spawn(io_, relay(client, target), asio::detached);
-      asio::co_spawn(io_, relay(target, client), asio::detached);
+          std::make_shared<ShimLink::Descriptor>(io, connecting(SOCK_STREAM, port).release());
+      asio::co_spawn(io, pass_on(client, target), asio::detached);
+      asio::co_spawn(io, pass_on(target, client), asio::detached);
     }
   };
-  asio::co_spawn(io_, proxy(ShimLink::Descriptor(io_, listener.release())), asio::detached);
+  asio::co_spawn(io_, proxy(io_, port_, head, Descriptor(io_, listener.release())), asio::detached);
   DialSettings through = settings();
   through.proxy_target = "tethys.example.net:443";
   through.authorization = "Basic dTpw";
