@@ -29,9 +29,9 @@ struct Scene {
   bool selecting = false;           // not simply everything by the active one
   bool pins = false;                // some take one exit only
   // Some of our rules ask for a connection's state or translate it, with which the kernel tracks
-  // every connection of the host. Tunnels between hosts and nothing else need none of it, and are
-  // as fast as WireGuard by hand (bench/tunnel): what comes out of them is a peer's own, which
-  // WireGuard has checked, while an exit's tunnel brings answers from everywhere.
+  // every connection of the host. Tunnels between hosts and nothing else need none of it: what
+  // comes out of them is a peer's own, which WireGuard has checked, while an exit's tunnel brings
+  // answers from everywhere.
   bool tracking = false;
   bool needs_mark = false;  // steered packets need our ruleset to be translated on this node
 
