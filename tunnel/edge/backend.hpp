@@ -40,8 +40,8 @@ class Backend {
   virtual awaitable<Result<void>> remove(IfName device) = 0;  // ok when there was none
   virtual awaitable<std::vector<IfName>>
   existing() = 0;  // all oc-* of this kind, also foreign leftovers
-  // Forgets the session with the peer and starts a new one; Errc::limit within 3 s of the last
-  // time.
+  // Forgets the session with the peer and starts a new one; Errc::limit within
+  // forced_handshake_pause of the last time.
   virtual awaitable<Result<void>> force_handshake(IfName device, PublicKey peer) = 0;
   // Stops watching; devices stay as they are.
   virtual awaitable<void> stop() = 0;

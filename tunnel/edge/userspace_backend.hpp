@@ -13,9 +13,11 @@
 #include "tunnel/edge/daemon.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -43,6 +45,8 @@ class UserspaceBackend final : public Backend {
     DesiredDevice desired;
     EndpointIntent intent;
     std::string version;
+    std::set<std::uint64_t> wide_sockets;  // inodes
+    std::chrono::steady_clock::time_point sockets_seen;
   };
   struct Live {
     DeviceReading reading;
@@ -59,6 +63,7 @@ class UserspaceBackend final : public Backend {
   using Log = std::shared_ptr<asio::posix::stream_descriptor>;  // of its reader and of who ends it
   void take_over(const IfName& device, const ProcessIdentity& process, Log log);
   awaitable<void> watch_process(IfName device, ProcessIdentity process, Log log);
+  void keep_sockets_wide(const IfName& device);
   awaitable<void> learn_version(IfName device, ProcessIdentity process);
   awaitable<void> copy_log(IfName device, Log log);
   std::string socket_path(const IfName& device) const;
@@ -68,6 +73,7 @@ class UserspaceBackend final : public Backend {
   LostHandler on_lost_;
   std::map<IfName, Managed> managed_;  // devices whose process is alive as far as we know
   std::string warned_about_;           // a version
+  bool warned_of_sockets_ = false;
   std::map<std::pair<IfName, PublicKey>, std::chrono::steady_clock::time_point> forced_;
   TaskGroup tasks_;
 };

@@ -3,6 +3,7 @@
 #include "tunnel/core/uapi_codec.hpp"
 #include "tunnel/core/wireguard_go_version.hpp"
 #include "tunnel/edge/kernel_backend.hpp"
+#include "tunnel/edge/receive_buffers.hpp"
 #include "tunnel/edge/uapi_client.hpp"
 #include "tunnel/edge/userspace_backend.hpp"
 
@@ -21,6 +22,8 @@ using namespace std::chrono_literals;
 
 constexpr auto start_patience = 5s;  // measured: 20 to 60 ms from exec to the socket
 constexpr auto socket_poll = 5ms;
+constexpr auto socket_look = 1s;
+constexpr int receive_buffer = 1 << 20;  // 4 MiB gains nothing more (bench/tunnel), and holds packets for longer
 constexpr int log_batch = 64;                  // datagrams per turn of the event loop
 constexpr unsigned log_lines_per_second = 10;  // errors of the data path can come per packet
 
@@ -146,6 +149,23 @@ awaitable<void> UserspaceBackend::learn_version(IfName device, ProcessIdentity p
       {{"version", version->text}});
 }
 
+// At each beat of the snapshots: the process opens its sockets when the link comes up and anew when
+// its port changes, and tells nobody.
+void UserspaceBackend::keep_sockets_wide(const IfName& device) {
+  const auto managed = managed_.find(device);
+  const auto now = std::chrono::steady_clock::now();
+  if (managed == managed_.end() || now - managed->second.sockets_seen < socket_look) return;
+  managed->second.sockets_seen = now;
+  const auto widened = widen_receive_buffers(managed->second.process, receive_buffer,
+                                             managed->second.wide_sockets);
+  if (widened || widened.error().code == Errc::not_found || std::exchange(warned_of_sockets_, true))
+    return;
+  log::warn("tunnel",
+            "the receive buffer of wireguard-go stays as it is; bursts may be dropped (remedy: "
+            "CAP_SYS_PTRACE for this process, or a larger net.core.rmem_default)",
+            {{"device", device.str()}, {"error", widened.error().what}});
+}
+
 awaitable<Result<void>> UserspaceBackend::start(IfName device) {
   make_folder(options_.socket_dir);
   auto started = start_daemon(options_.wireguard_go, device);
@@ -201,6 +221,7 @@ awaitable<Result<void>> UserspaceBackend::end_recorded(IfName device, pid_t serv
 awaitable<Result<DeviceSnapshot>> UserspaceBackend::snapshot(IfName device) {
   auto live = co_await read(device);
   if (!live) co_return std::unexpected(std::move(live.error()));
+  keep_sockets_wide(device);
   co_return std::move(live->reading.snapshot);
 }
 
