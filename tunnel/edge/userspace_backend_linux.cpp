@@ -23,7 +23,8 @@ using namespace std::chrono_literals;
 constexpr auto start_patience = 5s;  // measured: 20 to 60 ms from exec to the socket
 constexpr auto socket_poll = 5ms;
 constexpr auto socket_look = 1s;
-constexpr int receive_buffer = 1 << 20;  // 4 MiB gains nothing more (bench/tunnel), and holds packets for longer
+constexpr int receive_buffer =
+    1 << 20;  // 4 MiB gains nothing more (bench/tunnel), and holds packets for longer
 constexpr int log_batch = 64;                  // datagrams per turn of the event loop
 constexpr unsigned log_lines_per_second = 10;  // errors of the data path can come per packet
 
@@ -156,8 +157,8 @@ void UserspaceBackend::keep_sockets_wide(const IfName& device) {
   const auto now = std::chrono::steady_clock::now();
   if (managed == managed_.end() || now - managed->second.sockets_seen < socket_look) return;
   managed->second.sockets_seen = now;
-  const auto widened = widen_receive_buffers(managed->second.process, receive_buffer,
-                                             managed->second.wide_sockets);
+  const auto widened =
+      widen_receive_buffers(managed->second.process, receive_buffer, managed->second.wide_sockets);
   if (widened || widened.error().code == Errc::not_found || std::exchange(warned_of_sockets_, true))
     return;
   log::warn("tunnel",
