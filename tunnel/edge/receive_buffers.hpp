@@ -16,8 +16,8 @@ namespace oceanid::tunnel {
 // Gives each UDP socket of the process, which runs in our network namespace, a receive buffer of at
 // least `bytes` (SO_RCVBUFFORCE: above net.core.rmem_max too). `known`: inodes of sockets that need
 // not be looked at again, kept by the caller for this process; sockets come and go when the link is
-// brought up or the port changes. Errors: permission (pidfd_getfd(2) is an act of ptrace), not_found
-// (the process is gone). Does not block; costs some twenty readlink(2).
+// brought up or the port changes. Errors: permission (pidfd_getfd(2) is an act of ptrace),
+// not_found (the process is gone). Does not block; costs some twenty readlink(2).
 Result<void> widen_receive_buffers(const ProcessIdentity& process, int bytes,
                                    std::set<std::uint64_t>& known);
 
