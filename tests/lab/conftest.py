@@ -58,6 +58,25 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if not left_out(item)]
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What each program of the lab said last goes below the report of a test that failed: the lab is gone when it is read."""
+    report = (yield).get_result()
+    if report.failed:
+        for name in {value.name for value in getattr(item, "funcargs", {}).values() if isinstance(value, Lab)}:
+            report.sections.append((f"end of the logs of lab {name}", last_words(name)))
+
+
+def last_words(name, lines=12):
+    out = []
+    for path in sorted(pathlib.Path(f"/run/oceanid-lab/{name}/log").glob("*.log")):
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            end = log.read().decode(errors="replace").splitlines()[-lines:]
+        out += [f"-- {path.name}", *end] if end else []
+    return "\n".join(out)
+
+
 class Lab:
     def __init__(self, name, program):
         self.name = name
