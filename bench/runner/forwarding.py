@@ -17,7 +17,8 @@ from plan_world import Plan
 from runner.worlds import Worlds
 
 KINDS = ("plain", "flannel", "ours")
-FAST = "ours, fast"  # with routing.flowtable, on the one path that may have it, where the kernel has it
+FAST = "ours, fast"  # with routing.flowtable or serve_exit.flowtable, where the kernel has flowtables
+FAST_PLANS = {"styx": "fast-worker", "tethys": "fast-exit"}
 MEASURES = ("tcp1", "tcp8", "udp")
 UNIT = {"tcp1": "Gbit/s", "tcp8": "Gbit/s", "udp": "ns/packet"}
 SERVER = "192.0.2.10"  # for TCP
@@ -64,8 +65,8 @@ def has_flowtables():
                           check=False).returncode == 0
 
 
-def kinds_of(path):
-    return [*KINDS, FAST] if path == "tunnel" and has_flowtables() else list(KINDS)
+def kinds():
+    return [*KINDS, FAST] if has_flowtables() else list(KINDS)
 
 
 def measurable(kind, measure):
@@ -129,12 +130,9 @@ class Router:
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ours(self):
-        plan = Plan("fast-worker" if self.kind == FAST else self.plan)
-        for tunnel in TUNNELS[self.plan]:
-            if tunnel not in (self.inner, self.outer):
-                self.ip("router", f"link add {tunnel} type bridge", f"link set {tunnel} up")
-        if self.outer != "eth0":
-            self.ip("router", "link add eth0 type bridge", "link set eth0 up")
+        plan = Plan(FAST_PLANS[self.plan] if self.kind == FAST else self.plan)
+        for link in {*TUNNELS[self.plan], "cni0", "eth0"} - {self.inner, self.outer}:
+            self.ip("router", f"link add {link} type bridge", f"link set {link} up")
         self.on("router", "nft", "-f", "-", stdin=plan.nft)
         for value in plan.sysctls:
             self.on("router", "sysctl", "-qw", value)

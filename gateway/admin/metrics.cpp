@@ -296,7 +296,8 @@ std::string metrics_text(const View& view) {
               "Times that the kernel dropped notices of connections, and all were listed again");
   out.value(number(routing.flow_overruns));
   out.gauge("oceanid_routing_flowtable_in_use",
-            "1 while established connections of pods skip the rule set (routing.flowtable)");
+            "1 while established connections skip the rule set (routing.flowtable, "
+            "serve_exit.flowtable)");
   out.value(routing.flowtable == "in use" ? 1 : 0);
   out.gauge("oceanid_routing_in_force", "1 when the last plan stands in the kernel");
   out.value(routing.in_force ? 1 : 0);

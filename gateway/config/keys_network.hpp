@@ -56,6 +56,10 @@ void describe(Visitor& v, routing::ServeExitSettings& s) {
           List{prefix});
   v.field({"accounting", "the kernel counts every connection's bytes (nf_conntrack_acct)"},
           s.accounting, boolean);
+  v.field({"flowtable",
+           "clients' established connections skip the rule set, where the kernel can; see "
+           "SAFETY.md"},
+          s.flowtable, boolean);
 }
 
 template <>

@@ -59,6 +59,7 @@ awaitable<void> Network::keep_flows(const routing::NetworkState& state) {
 // Connections that are to be reset, or to stay with the exit that is drained, must meet the rules
 // that see to it, and an older kernel does not let go of an entry that the flowtable uses.
 bool Network::flows_settled() const {
+  if (!config_.routing || config_.exits.empty()) return true;  // nothing is steered by us
   if (!flows_ || draining_ || pin_due_) return false;
   const auto& active = exits_.active;
   return flows_->settled(active ? exits_.exits[*active].device : std::nullopt);
@@ -70,7 +71,8 @@ void Network::offload_after_flows(routing::Inputs& inputs) {
 }
 
 void Network::note_offload() {
-  const bool asked = config_.routing && config_.routing->flowtable;
+  const bool asked = (config_.routing && config_.routing->flowtable) ||
+                     (config_.serve_exit && config_.serve_exit->flowtable);
   const std::string error = asked ? reconciler_->offload_error() : std::string();
   routing_view_.flowtable = !asked                    ? "off"
                             : reconciler_->offloads() ? "in use"
@@ -83,7 +85,7 @@ void Network::note_offload() {
   offload_said_ = error;
   if (!error.empty())
     warn(
-        "routing.flowtable: this kernel does not take it; every packet meets the rule set, as "
+        "flowtable: this kernel does not take it; every packet meets the rule set, as "
         "without it (modprobe -a nft_flow_offload nf_flow_table_inet, then reload): " +
         error);
 }

@@ -87,21 +87,31 @@ std::vector<routing::GuardedPort> guarded_ports(const Config& config) {
   return out;
 }
 
-// Only pods' own devices and exits' tunnels, which we made: what goes by an uplink or somebody
-// else's interface is translated on this node, and meets the rules that see to that.
+// Pods' own devices and exits' tunnels, which we made; of uplinks the one that this node serves as
+// an exit. What goes by somebody else's interface meets the rules.
 std::vector<routing::FastDevice> fast_devices(const Config& config,
                                               const routing::HostFacts& facts) {
   std::vector<routing::FastDevice> out;
-  if (!config.routing || !config.routing->flowtable) return out;
-  const auto add = [&](const IfName& name, bool pods) {
+  using Kind = routing::FastDevice::Kind;
+  const bool steered = config.routing && config.routing->flowtable;
+  const bool served = config.serve_exit && config.serve_exit->flowtable;
+  const bool own = served && config.routing &&
+                   std::ranges::any_of(config.exits, [](const auto& exit) { return exit.self; });
+  const auto add = [&](const IfName& name, Kind kind) {
     const auto* link = routing::find_link(facts, name);
     if (link != nullptr && std::ranges::find(out, name, &routing::FastDevice::name) == out.end())
-      out.push_back({name, link->index, pods, pods && link->tracked});
+      out.push_back({name, link->index, kind, kind == Kind::pods && link->tracked});
   };
-  for (const IfName& name : config.routing->interfaces)
-    add(name, true);
-  for (const ExitSettings& exit : config.exits)
-    if (exit.peer) add(tunnel::device_of_peer(*exit.peer), false);
+  if (steered || own)
+    for (const IfName& name : config.routing->interfaces)
+      add(name, Kind::pods);
+  if (steered)
+    for (const ExitSettings& exit : config.exits)
+      if (exit.peer) add(tunnel::device_of_peer(*exit.peer), Kind::exit);
+  if (served) {
+    add(IfName::parse(tunnel::hub_name).value(), Kind::hub);
+    add(config.serve_exit->uplink, Kind::uplink);
+  }
   return out;
 }
 

@@ -71,10 +71,16 @@ struct GuardedPort {
 // A device that exists now and between which and another one established connections may skip the
 // rule set (nft_offload.cpp).
 struct FastDevice {
+  enum class Kind : std::uint8_t {
+    pods,
+    exit,    // the tunnel to an exit
+    hub,     // clients of the exit that this node is
+    uplink,  // where those leave, and pods whose exit is this node, translated
+  };
   IfName name;
   std::uint32_t index = 0;  // another one: the device was made anew, and has lost its hook
-  bool pods = false;        // else an exit's tunnel
-  bool tracked = false;     // as LinkFacts::tracked
+  Kind kind = Kind::exit;
+  bool tracked = false;  // as LinkFacts::tracked
   bool operator==(const FastDevice&) const = default;
 };
 

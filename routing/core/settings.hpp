@@ -78,6 +78,7 @@ struct ServeExitSettings {
   std::vector<Prefix> clients;
   std::vector<Prefix> allow;  // special-purpose or on-link ranges that clients may reach
   bool accounting = true;     // bytes, flows and destinations of every client, from conntrack
+  bool flowtable = false;     // clients' established connections skip the rule set
   bool operator==(const ServeExitSettings&) const = default;
 };
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace oceanid::process {
 namespace {
 
@@ -98,23 +100,34 @@ TEST(RoutingInputs, APeerBehindAnotherIsSeenOnThatOnesLinks) {
   EXPECT_EQ(behind.networks, (std::vector<Prefix>{net("10.42.3.0/24"), net("10.99.0.4/32")}));
 }
 
-TEST(RoutingInputs, OnlyPodsAndExitsTunnelsThatExistMaySkipTheRules) {
+TEST(RoutingInputs, OnlyDevicesThatExistMaySkipTheRulesAndOnlyWhereAskedFor) {
   Scene scene;
   const auto fast = [&] {
+    using Kind = routing::FastDevice::Kind;
+    const std::map<Kind, std::string> kinds{
+        {Kind::pods, "pods"}, {Kind::exit, "exit"}, {Kind::hub, "hub"}, {Kind::uplink, "uplink"}};
     std::string out;
     for (const auto& device : routing_inputs(scene.config, scene.facts, {}, {}, {}).fast)
-      out += device.name.str() + " " + std::to_string(device.index) + (device.pods ? " pods" : "") +
+      out += device.name.str() + " " + std::to_string(device.index) + " " + kinds.at(device.kind) +
              (device.tracked ? " tracked; " : "; ");
     return out;
   };
+  scene.facts.links[0].index = 2;
   scene.facts.links[1].index = 4;
+  scene.facts.links[2].index = 10;
   EXPECT_EQ(fast(), "") << "not asked for";
   scene.config.routing->flowtable = true;
-  EXPECT_EQ(fast(), "cni0 4 pods; ") << "no tunnel yet; never the uplink, never the hub";
+  EXPECT_EQ(fast(), "cni0 4 pods; ") << "no tunnel yet";
   scene.facts.links.push_back(link("oc-meliae", "10.99.0.1", 32, "10.99.0.1/32"));
   scene.facts.links.back().index = 9;
   scene.facts.links[1].tracked = true;
-  EXPECT_EQ(fast(), "cni0 4 pods tracked; oc-meliae 9; ");
+  EXPECT_EQ(fast(), "cni0 4 pods tracked; oc-meliae 9 exit; ");
+
+  scene.config.routing->flowtable = false;
+  scene.config.serve_exit->flowtable = true;
+  EXPECT_EQ(fast(), "cni0 4 pods tracked; oc-hub 10 hub; eth0 2 uplink; ");
+  scene.config.exits.erase(scene.config.exits.begin());
+  EXPECT_EQ(fast(), "oc-hub 10 hub; eth0 2 uplink; ") << "pods take another exit";
 }
 
 TEST(RoutingInputs, CountOnlyTheUnderlayAsOnLink) {

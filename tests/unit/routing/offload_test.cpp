@@ -31,6 +31,29 @@ TEST(OffloadPlan, TakesUpOnlyWhatWasLetPassInOriginalDirection) {
                 "meta l4proto { tcp, udp } flow add"));
 }
 
+// The entry translates by itself, so what is not translated must not become one.
+TEST(OffloadPlan, OfAnExitTakesUpOnlyWhatIsTranslated) {
+  EXPECT_THAT(
+      plan(examples::fast_exit()).offload,
+      HasSubstr("    iifname { \"oc-hub\", \"cni0\" } oifname \"eth0\" ct direction original "
+                "ct status assured ct status snat ct mark & 0x09000000 == 0x08000000 "));
+}
+
+TEST(OffloadPlan, OfAnExitLeavesPodsOutThatTakeAnotherOne) {
+  Inputs in = examples::fast_exit();
+  std::erase_if(in.exits, [](const ExitPath& exit) { return exit.self; });
+  EXPECT_THAT(plan(in).offload, HasSubstr("    iifname \"oc-hub\" oifname \"eth0\" "));
+}
+
+TEST(OffloadPlan, OfAnExitAloneNeedsNoPods) {
+  Inputs in = examples::exit_without_pods();
+  EXPECT_EQ(plan(in).offload, "");
+  in.fast = {{IfName::parse("oc-hub").value(), 11, FastDevice::Kind::hub, false}};
+  EXPECT_EQ(plan(in).offload, "");
+  in.fast.push_back({IfName::parse("eth0").value(), 2, FastDevice::Kind::uplink, false});
+  EXPECT_THAT(plan(in).offload, HasSubstr("devices = { \"oc-hub\", \"eth0\" }"));
+}
+
 TEST(OffloadPlan, LeavesFramesThatWereCountedAlreadyToTheRules) {
   Inputs in = examples::fast_worker();
   in.fast[0].tracked = true;

@@ -137,9 +137,9 @@ inline Inputs kernel_worker() {
 inline Inputs fast_worker() {
   Inputs in = styx();
   in.routing->flowtable = true;
-  in.fast = {{name("cni0"), 4, true, false},
-             {name("oc-tethys"), 11, false, false},
-             {name("oc-meliae"), 12, false, false}};
+  in.fast = {{name("cni0"), 4, FastDevice::Kind::pods, false},
+             {name("oc-tethys"), 11, FastDevice::Kind::exit, false},
+             {name("oc-meliae"), 12, FastDevice::Kind::exit, false}};
   return in;
 }
 
@@ -154,6 +154,16 @@ inline Inputs tethys() {
   in.active = 0;
   in.peer_endpoints = {{address("203.0.113.20"), 51820}};
   in.uplink_source4 = address("203.0.113.10");
+  return in;
+}
+
+// Whose clients' established connections skip the rule set, and its own pods'.
+inline Inputs fast_exit() {
+  Inputs in = tethys();
+  in.serve_exit->flowtable = true;
+  in.fast = {{name("cni0"), 4, FastDevice::Kind::pods, false},
+             {name("oc-hub"), 11, FastDevice::Kind::hub, false},
+             {name("eth0"), 2, FastDevice::Kind::uplink, false}};
   return in;
 }
 
@@ -377,6 +387,7 @@ inline std::map<std::string, Inputs> all() {
           {"narrow-worker", narrow_worker()},
           {"databases-only", databases_only()},
           {"fast-worker", fast_worker()},
+          {"fast-exit", fast_exit()},
           {"kernel-worker", kernel_worker()},
           {"selecting-worker", selecting_worker()},
           {"selecting-exit", selecting_exit()},
