@@ -1,8 +1,8 @@
 #include "gateway/process/routing_inputs.hpp"
 
-#include <gtest/gtest.h>
-
 #include <map>
+
+#include <gtest/gtest.h>
 
 namespace oceanid::process {
 namespace {
