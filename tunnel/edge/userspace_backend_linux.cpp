@@ -162,8 +162,8 @@ void UserspaceBackend::keep_sockets_wide(const IfName& device) {
   if (widened || widened.error().code == Errc::not_found || std::exchange(warned_of_sockets_, true))
     return;
   log::warn("tunnel",
-            "the receive buffer of wireguard-go stays as it is; bursts may be dropped (remedy: "
-            "CAP_SYS_PTRACE for this process, or a larger net.core.rmem_default)",
+            "wireguard-go's receive buffer stays small, and packets of bursts are lost; "
+            "deploy/WIREGUARD.md names three remedies",
             {{"device", device.str()}, {"error", widened.error().what}});
 }
 
