@@ -1,11 +1,10 @@
 #include "gateway/ipc/channel.hpp"
 
+#include "gateway/ipc/packet_codec.hpp"
+
 #include <array>
 #include <cstring>
 #include <span>
-
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -59,39 +58,25 @@ Result<std::optional<Received>> receive_now(int socket) {
   return out;
 }
 
-boost::json::parse_options strict_options() {
-  boost::json::parse_options options;
-  options.max_depth = 16;
-  return options;
-}
-
 Result<Frame> decode(Received received) {
   if (received.truncated)
     return fail(Errc::protocol, "an oversized message from the other process");
-  error_code ec;
-  auto value = boost::json::parse(received.text, ec, {}, strict_options());
-  const auto* object = ec ? nullptr : value.if_object();
-  const auto* type = object == nullptr ? nullptr : object->if_contains("type");
-  if (type == nullptr || !type->is_string())
-    return fail(Errc::protocol, "a message that is not a frame from the other process");
-  Frame frame;
-  frame.type = type->get_string().c_str();
-  frame.fds = std::move(received.fds);
-  if (object->contains("memfd")) {
-    if (frame.fds.empty()) return fail(Errc::protocol, "a large message without its body");
-    // Only memory can be sealed: reading from what a hostile peer passes never waits for a disk or
-    // a network, and never sees it change.
-    const int seals = ::fcntl(frame.fds.front().get(), F_GET_SEALS);
-    if (seals < 0 || (seals & F_SEAL_WRITE) == 0)
-      return fail(Errc::protocol, "a large message whose body is not a sealed memfd");
-    auto text = read_fd(frame.fds.front().get(), max_body_bytes);
-    if (!text) return std::unexpected(std::move(text.error()));
-    frame.fds.erase(frame.fds.begin());
-    frame.body = boost::json::parse(*text, ec, {}, strict_options());
-    if (ec) return fail(Errc::protocol, "a message body that is not JSON");
-  } else if (const auto* body = object->if_contains("body")) {
-    frame.body = *body;
-  }
+  auto packet = decode_packet(received.text);
+  if (!packet) return std::unexpected(std::move(packet.error()));
+  Frame frame{std::move(packet->type), std::move(packet->body), std::move(received.fds)};
+  if (!packet->large) return frame;
+  if (frame.fds.empty()) return fail(Errc::protocol, "a large message without its body");
+  // Only memory can be sealed: reading from what a hostile peer passes never waits for a disk or
+  // a network, and never sees it change.
+  const int seals = ::fcntl(frame.fds.front().get(), F_GET_SEALS);
+  if (seals < 0 || (seals & F_SEAL_WRITE) == 0)
+    return fail(Errc::protocol, "a large message whose body is not a sealed memfd");
+  auto text = read_fd(frame.fds.front().get(), max_body_bytes);
+  if (!text) return std::unexpected(std::move(text.error()));
+  frame.fds.erase(frame.fds.begin());
+  auto body = decode_large_body(*text);
+  if (!body) return std::unexpected(std::move(body.error()));
+  frame.body = std::move(*body);
   return frame;
 }
 
@@ -170,13 +155,12 @@ Result<void> Channel::send(Frame frame) {
   if (frame.fds.size() >= max_fds_per_frame)
     return fail(Errc::limit, "too many descriptors for one message");
   Packet packet;
-  packet.text =
-      boost::json::serialize(boost::json::value{{"type", frame.type}, {"body", frame.body}});
+  packet.text = encode_packet(frame.type, frame.body);
   packet.fds = std::move(frame.fds);
   if (packet.text.size() > max_packet_bytes) {
-    auto memfd = make_memfd("oceanid-" + frame.type, boost::json::serialize(frame.body));
+    auto memfd = make_memfd("oceanid-" + frame.type, encode_large_body(frame.body));
     if (!memfd) return std::unexpected(std::move(memfd.error()));
-    packet.text = boost::json::serialize(boost::json::value{{"type", frame.type}, {"memfd", true}});
+    packet.text = encode_large_packet(frame.type);
     packet.fds.insert(packet.fds.begin(), std::move(*memfd));
   }
   if (queue_.empty()) {

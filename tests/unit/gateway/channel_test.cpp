@@ -1,6 +1,7 @@
 #include "gateway/ipc/channel.hpp"
 
 #include "gateway/base/runtime/task_group.hpp"
+#include "gateway/ipc/packet_codec.hpp"
 #include "gateway/ipc/snapshot.hpp"
 
 #include <array>
@@ -159,6 +160,14 @@ TEST(Channel, TellsASenderThatThePeerDoesNotRead) {
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, Errc::limit);
   EXPECT_GT(count, max_queued_frames);
+}
+
+// Infinity, once taken over, would make every document about it unreadable.
+TEST(Packets, WithANumberBeyondMeasureAreRefused) {
+  EXPECT_TRUE(decode_packet(R"({"type":"probes","body":{"results":[{"seconds":1e300}]}})"));
+  EXPECT_FALSE(decode_packet(R"({"type":"probes","body":{"results":[{"seconds":1e350}]}})"));
+  EXPECT_FALSE(decode_packet(R"({"type":"probes","body":[-1e350]})"));
+  EXPECT_FALSE(decode_large_body("[1, {\"a\": 1e350}]"));
 }
 
 TEST(Messages, SurviveTheirJsonForm) {
