@@ -6,6 +6,7 @@
 
 #include "gateway/base/net_types.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,11 +16,12 @@ namespace oceanid {
 // Exactly one of peer, self, interface names how the exit is reached.
 struct ExitSettings {
   std::string name;
-  std::optional<std::string> peer;   // tunnel.peers[].name
-  bool self = false;                 // this node's own uplink (serve_exit.uplink)
-  std::optional<IfName> interface;   // an interface that is not ours
-  std::optional<IpAddress> gateway;  // next hop on `interface`; none: point to point
-  std::vector<IpAddress> addresses;  // what the world must see
+  std::optional<std::string> peer;        // tunnel.peers[].name
+  bool self = false;                      // this node's own uplink (serve_exit.uplink)
+  std::optional<IfName> interface;        // an interface that is not ours
+  std::optional<IpAddress> gateway;       // next hop on `interface`; none: point to point
+  std::vector<IpAddress> addresses;       // what the world must see
+  std::optional<std::uint32_t> priority;  // less is better; none: behind the one before it
   bool operator==(const ExitSettings&) const = default;
 };
 

@@ -31,6 +31,7 @@ struct SnatType {
 
 // The rules of all our preferences must stand before the kernel's main (32766).
 inline constexpr CountType<std::uint32_t> rule_priority{1, 32'000};
+inline constexpr CountType<std::uint32_t> exit_priority{1, 1'000'000};
 inline constexpr CountType<std::uint32_t> table_number{1, 4'294'000'000};
 
 template <class Visitor>
@@ -42,6 +43,10 @@ void describe(Visitor& v, ExitSettings& s) {
   v.field({"gateway", "next hop on the interface; null: point to point"}, s.gateway,
           Nullable{address});
   v.field({"address", "what the world must see"}, s.addresses, List{address});
+  v.field({"priority",
+           "less is better; of equal ones the healthier, then the faster; null: behind the one "
+           "before it"},
+          s.priority, Nullable{exit_priority});
 }
 
 template <class Visitor>

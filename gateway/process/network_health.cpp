@@ -131,6 +131,7 @@ ExitTable Network::judge_exits() {
     before.push_back(exit.state());
   board_.update(evidence, line, now);
   candidates_.clear();
+  const auto priorities = tunnel::priorities_of(config_.exits);
   ExitTable table;
   for (std::size_t i = 0; i < findings.size(); ++i) {
     const auto& exit = board_.exits()[i];
@@ -139,7 +140,7 @@ ExitTable Network::judge_exits() {
     findings[i].suppressed = board_.suppressed(i, now);
     candidates_.push_back({.state = exit.state(),
                            .impaired = exit.impaired(),
-                           .priority = static_cast<std::uint32_t>(i),
+                           .priority = priorities[i],
                            .rtt = findings[i].rtt});
     table.exits.push_back(state_of(config_.exits[i], findings[i]));
   }
@@ -164,12 +165,7 @@ void Network::note_changes(const std::vector<tunnel::HealthState>& before) {
 void Network::refresh_health() {
   if (config_.exits.empty()) return;
   static_cast<void>(judge_exits());
-  // A suspicion moves nothing.
-  const auto rank = [](const tunnel::ExitCandidate& exit) {
-    const bool suspect = exit.state == tunnel::HealthState::suspect;
-    return std::pair(suspect ? tunnel::HealthState::up : exit.state, exit.impaired);
-  };
-  if (!std::ranges::equal(candidates_, chosen_from_, {}, rank, rank)) mark_due();
+  if (selector_.matters(chosen_from_, candidates_)) mark_due();
 }
 
 void Network::update_exits() {

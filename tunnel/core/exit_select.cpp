@@ -24,7 +24,7 @@ auto rank(const ExitCandidate& exit) {
 }
 
 bool a_fifth_faster(const ExitCandidate& a, const ExitCandidate& b) {
-  return a.rtt && b.rtt && *a.rtt * 5 <= *b.rtt * 4;
+  return a.rtt && b.rtt && *a.rtt * 5 <= *b.rtt * 4 && *b.rtt - *a.rtt >= ExitSelector::clearly;
 }
 
 // Of equal priority and class.
@@ -35,6 +35,13 @@ bool clearly_better(const ExitCandidate& a, const ExitCandidate& b) {
 }
 
 }  // namespace
+
+std::vector<std::uint32_t> priorities_of(std::span<const ExitSettings> exits) {
+  std::vector<std::uint32_t> out;
+  for (const ExitSettings& exit : exits)
+    out.push_back(exit.priority.value_or(out.empty() ? 1 : out.back() + 1));
+  return out;
+}
 
 void ExitSelector::resume(std::size_t index, TimePoint now) {
   resumed_ = index;
@@ -58,6 +65,28 @@ void ExitSelector::reorder(const std::vector<std::optional<std::size_t>>& former
   waiting_ = std::move(waiting);
 }
 
+// Equal to the current one, and better.
+bool ExitSelector::challenges(const Exits& exits, std::size_t i) const {
+  return current_ && *current_ < exits.size() && *current_ != i &&
+         exits[i].priority == exits[*current_].priority &&
+         class_of(exits[i], false) == class_of(exits[*current_], true) &&
+         clearly_better(exits[i], exits[*current_]);
+}
+
+bool ExitSelector::matters(const Exits& before, const Exits& now) const {
+  if (before.size() != now.size()) return true;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    // A suspicion moves nothing.
+    const auto state = [](const ExitCandidate& exit) {
+      return exit.state == HealthState::suspect ? HealthState::up : exit.state;
+    };
+    if (state(before[i]) != state(now[i]) || before[i].impaired != now[i].impaired ||
+        challenges(before, i) != challenges(now, i))
+      return true;
+  }
+  return false;
+}
+
 void ExitSelector::note(const Exits& exits, TimePoint now) {
   waiting_.resize(exits.size());
   for (std::size_t i = 0; i < exits.size(); ++i) {
@@ -66,11 +95,7 @@ void ExitSelector::note(const Exits& exits, TimePoint now) {
       waiting.usable_since.reset();
     else if (!waiting.usable_since)
       waiting.usable_since = now;
-    const bool better = current_ && *current_ < exits.size() && *current_ != i &&
-                        exits[i].priority == exits[*current_].priority &&
-                        class_of(exits[i], false) == class_of(exits[*current_], true) &&
-                        clearly_better(exits[i], exits[*current_]);
-    if (!better)
+    if (!challenges(exits, i))
       waiting.better_since.reset();
     else if (!waiting.better_since)
       waiting.better_since = now;
@@ -92,7 +117,11 @@ bool ExitSelector::still_starting(const Exits& exits, std::optional<std::size_t>
     if (best == exits.end()) return std::nullopt;
     return static_cast<std::size_t>(best - exits.begin());
   }();
-  if (!preferred || *preferred >= exits.size() || usable(exits[*preferred].state)) return false;
+  if (!preferred || *preferred >= exits.size()) return false;
+  const auto as_good = [&](const ExitCandidate& e) {
+    return usable(e.state) && e.priority == exits[*preferred].priority;
+  };
+  if (pin ? usable(exits[*preferred].state) : std::ranges::any_of(exits, as_good)) return false;
   const bool any = std::ranges::any_of(exits, [](const auto& e) { return usable(e.state); });
   if (all_fell_ && any && !return_until_) return_until_ = now + return_grace;
   const auto until = std::max(*grace_until_, return_until_.value_or(*grace_until_));

@@ -3,18 +3,19 @@
 // passes the time.
 //   away   at once, when the exit is no longer usable, or passes small packets only
 //   back   to one of a better priority after it has been usable for `hold` without a break (its
-//   state
-//          machine waits as well, longer when it flaps); to an equal one that is in a better state
-//          or a fifth faster when that has lasted for `settle`
+//          state machine waits as well, longer when it flaps); to an equal one that is in a better
+//          state, or faster by a fifth and 2 ms, when that has lasted for `settle`
 // What flaps, or passes small packets only, is used when nothing else is there: never none while
 // one is usable.
 
+#include "gateway/base/exit.hpp"
 #include "tunnel/core/health_exit.hpp"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace oceanid::tunnel {
@@ -27,6 +28,9 @@ struct ExitCandidate {
   bool operator==(const ExitCandidate&) const = default;
 };
 
+// Of exits as configured: one that names none comes behind the one before it.
+std::vector<std::uint32_t> priorities_of(std::span<const ExitSettings> exits);
+
 class ExitSelector {
  public:
   explicit ExitSelector(Duration hold) : hold_(hold) {}
@@ -34,6 +38,8 @@ class ExitSelector {
   static constexpr std::chrono::milliseconds grace{1500};
   static constexpr std::chrono::seconds settle{30};
   static constexpr std::chrono::milliseconds return_grace{500};
+  // Below this a difference between round trips is the processors', not the paths'.
+  static constexpr std::chrono::milliseconds clearly{2};
 
   // A former life's choice, found in the kernel: counts as usable until `grace` is over. Before
   // select().
@@ -46,6 +52,9 @@ class ExitSelector {
   std::optional<std::size_t> select(const std::vector<ExitCandidate>& exits,
                                     std::optional<std::size_t> pin, TimePoint now,
                                     bool underlay_down = false);
+  // Whether select() may decide otherwise, at once or later, than it did when it was told `before`.
+  bool matters(const std::vector<ExitCandidate>& before,
+               const std::vector<ExitCandidate>& now) const;
   std::optional<std::size_t> current() const { return current_; }
   // When a decision that waits (for a hold, for the grace) falls due; none: nothing waits.
   std::optional<TimePoint> next_decision() const { return due_; }
@@ -56,6 +65,7 @@ class ExitSelector {
     std::optional<TimePoint> better_since;  // than the current one, at equal priority
   };
   using Exits = std::vector<ExitCandidate>;
+  bool challenges(const Exits& exits, std::size_t i) const;
   void note(const Exits& exits, TimePoint now);
   bool still_starting(const Exits& exits, std::optional<std::size_t> pin, TimePoint now);
   std::optional<TimePoint> switch_at(const Exits& exits, std::size_t to, TimePoint now);

@@ -202,5 +202,47 @@ TEST(ExitSelect, FollowsItsExitWhenAReloadMovesIt) {
   EXPECT_EQ(selector.select(exits({down}), {}, start + 11s), std::nullopt);
 }
 
+TEST(ExitSelect, DoesNotWaitAtTheStartWhereAnEqualOneIsThere) {
+  ExitSelector selector(10s);
+  EXPECT_EQ(selector.select(equals({{HealthState::init, 0}, {up, 20}}), {}, start), 1U);
+}
+
+TEST(ExitSelect, LeavesMicrosecondsBetweenEqualOnesAlone) {
+  const std::vector<ExitCandidate> near{{up, false, 1, 900us}, {up, false, 1, 200us}};
+  ExitSelector selector = settled();
+  selector.resume(0, start - 10s);
+  EXPECT_EQ(selector.select(near, {}, start), 0U);
+  EXPECT_EQ(selector.select(near, {}, start + 10min), 0U);
+}
+
+TEST(ExitSelect, IsToBeAskedWhenAnEqualOneBecomesFaster) {
+  const auto level = equals({{up, 50}, {up, 45}});
+  const auto faster = equals({{up, 50}, {up, 30}});
+  ExitSelector selector = settled();
+  EXPECT_EQ(selector.select(equals({{up, 50}, {down, 0}}), {}, start), 0U);
+  EXPECT_FALSE(selector.matters(level, level));
+  EXPECT_TRUE(selector.matters(level, faster));
+  EXPECT_TRUE(selector.matters(faster, level));
+  // The order decides between others.
+  EXPECT_FALSE(selector.matters(exits({up, up}), exits({up, suspect})));
+  EXPECT_TRUE(selector.matters(exits({up, up}), exits({up, degraded})));
+  EXPECT_TRUE(selector.matters(exits({up}), exits({up, up})));
+}
+
+TEST(ExitPriorities, ComeOneBehindTheOther) {
+  const auto of = [](std::initializer_list<std::optional<std::uint32_t>> given) {
+    std::vector<ExitSettings> list;
+    for (const auto& priority : given)
+      list.emplace_back().priority = priority;
+    return priorities_of(list);
+  };
+  using Numbers = std::vector<std::uint32_t>;
+  EXPECT_EQ(of({}), Numbers());
+  EXPECT_EQ(of({std::nullopt, std::nullopt, std::nullopt}), (Numbers{1, 2, 3}));
+  EXPECT_EQ(of({1, 1, std::nullopt}), (Numbers{1, 1, 2}));
+  EXPECT_EQ(of({std::nullopt, 1, 7, std::nullopt}), (Numbers{1, 1, 7, 8}));
+  EXPECT_EQ(of({5, 3}), (Numbers{5, 3}));
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel
