@@ -32,4 +32,8 @@ std::size_t FlowTupleHash::operator()(const FlowTuple& tuple) const {
   return static_cast<std::size_t>(fold(fold(mix(ports), tuple.source), tuple.destination));
 }
 
+std::uint64_t identity(const Flow& flow) {
+  return std::uint64_t{flow.id} << 32U ^ FlowTupleHash {}(flow.original);
+}
+
 }  // namespace oceanid::routing

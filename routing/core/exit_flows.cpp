@@ -30,7 +30,7 @@ Usage usage_of(const Flow& flow) {
 
 void ExitFlows::flow_begun(const Flow& flow) {
   if (!is_translated(flow)) return;
-  if (const auto known = live_.find(flow.id); known != live_.end()) {
+  if (const auto known = live_.find(identity(flow)); known != live_.end()) {
     if (known->second.seen != dump_ && unseen_ > 0) --unseen_;
     known->second.seen = dump_;
     return;
@@ -41,7 +41,7 @@ void ExitFlows::flow_begun(const Flow& flow) {
   if (flow.reply.protocol == tcp_number || flow.reply.protocol == udp_number)
     live.takes_port = budget_.opened(live.use);
   if (accounting_) live.accounted = ledger_.opened(live.client);
-  live_.emplace(flow.id, live);
+  live_.emplace(identity(flow), live);
   if (on_pressing_ && budget_.pressing()) on_pressing_();
 }
 
@@ -52,7 +52,7 @@ void ExitFlows::close(const Live& live) {
 
 void ExitFlows::flow_ended(const Flow& flow) {
   if (!is_translated(flow)) return;
-  if (const auto known = live_.find(flow.id); known != live_.end()) {
+  if (const auto known = live_.find(identity(flow)); known != live_.end()) {
     if (known->second.seen != dump_ && unseen_ > 0) --unseen_;
     close(known->second);
     live_.erase(known);

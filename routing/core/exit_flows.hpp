@@ -1,6 +1,6 @@
 #pragma once
-// The connections that an exit translates, told of by connection tracking: kept apart by id, booked
-// into the port budget and the clients' ledger. Pure.
+// The connections that an exit translates, told of by connection tracking: kept apart by identity,
+// booked into the port budget and the clients' ledger. Pure.
 
 #include "routing/core/client_ledger.hpp"
 #include "routing/core/conntrack.hpp"
@@ -42,7 +42,7 @@ class ExitFlows final : public FlowObserver {
   };
   void close(const Live& live);
 
-  std::unordered_map<std::uint32_t, Live> live_;
+  std::unordered_map<std::uint64_t, Live> live_;  // by identity()
   std::uint32_t dump_ = 0;
   std::size_t unseen_ = 0;  // of live_, since the dump began
   bool accounting_ = true;

@@ -71,7 +71,7 @@ class ConntrackWatcher {
   bool dumping_ = false;
   bool stopping_ = false;
   // Ended while a dump was under way that may still name them.
-  std::unordered_set<std::uint32_t> ended_;
+  std::unordered_set<std::uint64_t> ended_;
   asio::steady_timer dump_wake_;
   TaskGroup tasks_;
 };

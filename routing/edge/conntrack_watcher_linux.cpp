@@ -180,9 +180,9 @@ void ConntrackWatcher::take(const nlmsghdr& message, bool dumped) {
   const Flow& flow = event->flow;
   // Dumps of old kernels know no mask, and an update may have changed the mark.
   if (((flow.mark ^ options_.mark.value) & options_.mark.mask) != 0) return;
-  if (dumped && ended_.contains(flow.id)) return;
+  if (dumped && ended_.contains(identity(flow))) return;
   if (!dumped) ++counts_.events;
-  if (event->kind == FlowEventKind::ended && dumping_) ended_.insert(flow.id);
+  if (event->kind == FlowEventKind::ended && dumping_) ended_.insert(identity(flow));
   for (FlowObserver* observer : observers_) {
     if (event->kind == FlowEventKind::begun)
       observer->flow_begun(flow);

@@ -49,6 +49,27 @@ TEST(ExitFlows, AFlowToldTwiceCountsOnce) {
   EXPECT_EQ(client->destinations[0].bytes, 2100U);
 }
 
+// The kernel's ids are hashes: two entries may have the same one.
+TEST(ExitFlows, TwoFlowsWithOneIdAreTwo) {
+  ExitFlows flows;
+  flows.flow_begun(flow(1, "10.42.1.11"));
+  flows.flow_begun(flow(1, "10.42.1.12"));
+  EXPECT_EQ(flows.budget().used(database), 2U);
+  flows.flow_ended(flow(1, "10.42.1.11"));
+  EXPECT_EQ(flows.budget().used(database), 1U);
+  flows.flow_ended(flow(1, "10.42.1.12"));
+  EXPECT_EQ(flows.budget().used(database), 0U);
+}
+
+// One after another with the same tuples: the end of the former may be told late.
+TEST(ExitFlows, AnotherIdIsAnotherFlow) {
+  ExitFlows flows;
+  flows.flow_begun(flow(1, "10.42.1.11"));
+  flows.flow_begun(flow(2, "10.42.1.11"));
+  flows.flow_ended(flow(1, "10.42.1.11"));
+  EXPECT_EQ(flows.budget().used(database), 1U);
+}
+
 TEST(ExitFlows, WhatIsNotTranslatedIsNotOurs) {
   ExitFlows flows;
   Flow through = flow(1, "10.42.1.11");
