@@ -41,10 +41,14 @@ std::string failover_reason(tunnel::Fall fall) {
   return "down";
 }
 
+// An exit that became more or less preferred is as proven as it was.
 std::vector<std::optional<std::size_t>> former_places(const Config& before, const Config& now) {
   std::vector<std::optional<std::size_t>> out;
   for (const auto& exit : now.exits) {
-    const auto found = std::ranges::find(before.exits, exit);
+    const auto found = std::ranges::find_if(before.exits, [&](ExitSettings former) {
+      former.priority = exit.priority;
+      return former == exit;
+    });
     out.push_back(found == before.exits.end()
                       ? std::nullopt
                       : std::optional(static_cast<std::size_t>(found - before.exits.begin())));

@@ -35,7 +35,7 @@ def state(lab, name):
 
 def test_of_two_equal_exits_the_one_that_loses_packets_gives_way(equals):
     lab = equals
-    lab.wait_for(lambda: current(lab) == "tethys", 30)  # the first of equal ones
+    assert current(lab) == "tethys", "exits that become equal leave the traffic where it is"
     begun = time.monotonic()
     lab.fault("loss", "on", "tethys", "5")
     lab.wait_for(lambda: state(lab, "tethys") == "degraded", 30)
