@@ -70,7 +70,7 @@ struct FlowTupleHash {
 };
 
 // Tells entries apart, also those with the same tuples one after another. The kernel's id is a hash
-// of 32 bits (nf_ct_get_id): among 50,000 entries two have the same one in every third case.
+// of 32 bits (nf_ct_get_id): among 50,000 entries two have the same one in every fourth case.
 std::uint64_t identity(const Flow& flow);
 
 // Hears what happens to flows; called on the event loop, briefly. A flow may be told of more than
