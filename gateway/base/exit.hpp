@@ -41,7 +41,7 @@ struct ExitState {
 using ExitPin = std::optional<std::vector<std::string>>;
 
 struct ExitTable {
-  std::vector<ExitState> exits;       // in order of preference, as configured
+  std::vector<ExitState> exits;       // as configured
   std::optional<std::size_t> active;  // index of the selected exit
   bool operator==(const ExitTable&) const = default;
 };

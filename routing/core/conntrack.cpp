@@ -33,7 +33,7 @@ std::size_t FlowTupleHash::operator()(const FlowTuple& tuple) const {
 }
 
 std::uint64_t identity(const Flow& flow) {
-  return std::uint64_t{flow.id} << 32U ^ FlowTupleHash {}(flow.original);
+  return (std::uint64_t{flow.id} << 32U) ^ FlowTupleHash()(flow.original);
 }
 
 }  // namespace oceanid::routing
