@@ -53,7 +53,13 @@ void FlowKeeper::switched_to(const IfName& device, std::chrono::milliseconds kee
   if (table_.device() != device) {
     table_.follow(device);
     keep_until_.reset();
-    if (keep > 0ms) keep_until_ = std::chrono::steady_clock::now() + keep;
+    switched_at_ = std::chrono::steady_clock::now();
+    if (keep > 0ms) keep_until_ = switched_at_ + keep;
+  }
+  // Another time since, by a new configuration, counts from the switch, too.
+  if (keep_until_ && *keep_until_ != switched_at_ + keep) {
+    keep_until_ = switched_at_ + keep;
+    wake_.cancel();
   }
   if (table_.left_behind() == 0) keep_until_.reset();
   if (table_.left_behind() == 0 || due_) return;

@@ -44,7 +44,7 @@ class FlowKeeper {
 
   FlowTable& table() { return table_; }
   // The route to `device` stands. What went by another one is reset, now or not before `keep` is
-  // over; after that `drained` is true again.
+  // over, counted from the first time it was told of; after that `drained` is true again.
   void switched_to(const IfName& device, std::chrono::milliseconds keep = {});
   void end_draining();  // the exit that is drained was lost
   // Marks all connections by the device that is followed, so that a rule keeps them there.
@@ -76,6 +76,7 @@ class FlowKeeper {
   Counts counts_;
   Counts reported_;
   bool due_ = false;
+  std::chrono::steady_clock::time_point switched_at_;
   std::optional<std::chrono::steady_clock::time_point> keep_until_;
   bool stopping_ = false;
   std::string error_;  // the last one

@@ -192,9 +192,11 @@ awaitable<void> TunnelManager::revive(IfName name) {
   const DesiredPeer& peer = device.desired.peers.front();
   if (!peer.endpoint || now < device.handshake_due_at) co_return;
   if (const auto pause = known_pause(device)) {
-    // What still arrives came by a session that stands.
-    if (now - device.quiet_since < forced_handshake_pause ||
-        now - *device.prober->tracker().last_reply() < patience_with(peer.name))
+    // What still arrives came by a session that stands. A peer that says that it does not hear us
+    // pauses longer between two of its notices than snapshots tell apart from silence.
+    const PathHealth& path = device.prober->tracker();
+    if (now - device.quiet_since < forced_handshake_pause || path.unheard(now) ||
+        now - *path.last_reply() < patience_with(peer.name))
       co_return;
     device.handshake_due_at = now + *pause;
   } else {

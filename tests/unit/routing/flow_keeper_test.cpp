@@ -186,6 +186,19 @@ TEST(FlowKeeper, KeepsADrainedExitsConnectionsForAWhile) {
   EXPECT_EQ(bench.keeper.counts().reset, 1U);
 }
 
+TEST(FlowKeeper, ANewTimeCountsForAnExitThatIsBeingDrained) {
+  Bench bench;
+  bench.keeper.table().flow_begun(flow(1));
+  bench.keeper.switched_to(name("oc-meliae"), 1h);
+  bench.run_for(50ms);
+  bench.keeper.switched_to(name("oc-meliae"), 400ms);
+  bench.run_for(50ms);
+  EXPECT_FALSE(bench.keeper.drained());
+  bench.until_reports(1);
+  EXPECT_TRUE(bench.keeper.drained());
+  EXPECT_EQ(bench.keeper.counts().reset, 1U);
+}
+
 TEST(FlowKeeper, EndsDrainingWhenTheExitIsLost) {
   Bench bench;
   bench.keeper.table().flow_begun(flow(1));

@@ -312,5 +312,28 @@ TEST_P(TwoNodes, ACutIsSeenAfterThreeIntervalsAndItsEndAtOnce) {
   EXPECT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].usable; }));
 }
 
+// "I do not hear you" comes by a session that stands. Without it nothing of the peer's arrives any
+// more, not even that; and a new one cannot be made. The peer is paused to make its notices late.
+TEST_P(TwoNodes, APeerThatDoesNotHearUsKeepsItsSession) {
+  ASSERT_TRUE(both_up());
+  ASSERT_EQ(b_->run("nft add table inet deaf; nft add chain inet deaf pre '{ type filter hook "
+                    "prerouting priority raw; iifname link0 ip protocol udp drop; }'"),
+            0);
+  ASSERT_TRUE(eventually(5s, [&] { return a_->status()["oc-b"].echo == "down"; }));
+  for (int i = 0; i < 6; ++i) {
+    std::this_thread::sleep_for(200ms);
+    ASSERT_EQ(::kill(b_->pid(), SIGSTOP), 0);
+    std::this_thread::sleep_for(900ms);
+    ASSERT_EQ(::kill(b_->pid(), SIGCONT), 0);
+  }
+  for (int i = 0; i < 3; ++i) {
+    const auto before = a_->status()["oc-b"].rx_bytes;
+    std::this_thread::sleep_for(2s);
+    EXPECT_GT(a_->status()["oc-b"].rx_bytes, before) << i;
+  }
+  ASSERT_EQ(b_->run("nft delete table inet deaf"), 0);
+  EXPECT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].usable; }));
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel
