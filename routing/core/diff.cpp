@@ -218,6 +218,8 @@ void Differ::replace_offload() {
 void Differ::write_sysctls() {
   for (const Sysctl& wanted : desired_.sysctls) {
     const auto found = actual_.sysctls.find(wanted.path);
+    const bool only = !wanted.instead_of.empty();
+    if (only && (found == actual_.sysctls.end() || found->second != wanted.instead_of)) continue;
     if (found == actual_.sysctls.end())
       out_.skipped.push_back(fmt::format("sysctl {}: does not exist now",
                                          sysctl_assignment(wanted.path, wanted.value)));

@@ -2,6 +2,7 @@
 
 #include "routing/core/diff.hpp"
 #include "routing/core/host_check.hpp"
+#include "routing/core/plan.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -33,6 +34,17 @@ std::optional<std::uint64_t> number_of(const HostState& host, const std::string&
   return out;
 }
 
+// Documentation/networking/ip-sysctl.rst: with 1 advertisements count only while forwarding is off.
+void judge_hearing(const std::string& path, const HostState& host, Findings& out) {
+  const bool can = host.sysctls_writable;
+  out.push_back(
+      {can ? Severity::ok : Severity::error, "forwarding",
+       fmt::format("{}: a kernel that forwards forgets routers' advertisements; {}",
+                   sysctl_assignment(path, "1"),
+                   can ? "the gateway changes it to 2" : "and this process may not change it"),
+       can ? std::string() : "sysctl -w " + sysctl_assignment(path, "2")});
+}
+
 void judge_forwarding(const Inputs& wanted, const HostState& host, Findings& out) {
   const auto ask = [&](const std::string& path, std::string_view name) {
     const std::string* value = value_of(host, path);
@@ -47,8 +59,10 @@ void judge_forwarding(const Inputs& wanted, const HostState& host, Findings& out
                      fmt::format("sysctl -w {}=1", name)});
   };
   ask("net/ipv4/ip_forward", "net.ipv4.ip_forward");
-  if (wanted.routing && wanted.routing->ipv6 == Ipv6Mode::exit)
-    ask("net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding");
+  if (!forwards_ipv6(wanted)) return;
+  ask("net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding");
+  for (const auto& [path, value] : host.sysctls)
+    if (path.ends_with("/accept_ra") && value == "1") judge_hearing(path, host, out);
 }
 
 void judge_reverse_path(const HostState& host, Findings& out) {

@@ -187,7 +187,8 @@ struct Route {  // carries route_protocol
 struct Sysctl {
   std::string path;  // below /proc/sys: "net/ipv4/conf/oc-tethys/rp_filter"
   std::string value;
-  bool required = true;  // false: a value that cannot be written is only reported
+  bool required = true;         // false: a value that cannot be written is only reported
+  std::string instead_of = {};  // only this value is changed; empty: any other one
   bool operator==(const Sysctl&) const = default;
 };
 

@@ -38,6 +38,19 @@ bool forwards_ipv6(const detail::Scene& scene) {
          (inputs.serve_exit && std::ranges::any_of(inputs.serve_exit->clients, v6));
 }
 
+// A kernel that forwards listens to no router advertisement any more, and forgets the default
+// routes it has from them (accept_ra 1, Documentation/networking/ip-sysctl.rst), unless it is told
+// to. First this, then forwarding. Where a network manager hears them itself it is 0, and stays so;
+// pods' links are left alone: nobody there is this node's router.
+void forward_ipv6(const detail::Scene& scene, std::vector<Sysctl>& out) {
+  for (const IfName& uplink : scene.uplinks)
+    out.push_back({.path = fmt::format("net/ipv6/conf/{}/accept_ra", uplink.str()),
+                   .value = "2",
+                   .required = false,
+                   .instead_of = "1"});
+  out.push_back({"net/ipv6/conf/all/forwarding", "1"});
+}
+
 // What arrives by a tunnel has the whole internet as its source, and main would answer by the
 // uplink: loose is the strictest mode that fits. The kernel takes the larger of `all` and the
 // device's value.
@@ -48,7 +61,7 @@ std::vector<Sysctl> make_sysctls(const detail::Scene& scene) {
     // Without it an exit under rp_filter 1 or 2 drops its clients' answers: the reverse look-up
     // meets the rules without our mark. With rp_filter 0 everywhere nothing depends on it.
     out.push_back({"net/ipv4/conf/all/src_valid_mark", "1", false});
-    if (forwards_ipv6(scene)) out.push_back({"net/ipv6/conf/all/forwarding", "1"});
+    if (forwards_ipv6(scene)) forward_ipv6(scene, out);
   }
   // What the kernel does not count nobody can tell afterwards; without it only bytes are missing.
   if (scene.in.serve_exit && scene.in.serve_exit->accounting)
@@ -61,6 +74,10 @@ std::vector<Sysctl> make_sysctls(const detail::Scene& scene) {
 }
 
 }  // namespace
+
+bool forwards_ipv6(const Inputs& inputs) {
+  return forwards_ipv6(detail::Scene(inputs));
+}
 
 NetworkState plan(const Inputs& inputs) {
   const detail::Scene scene(inputs);
@@ -108,7 +125,8 @@ std::string to_text(const NetworkState& state) {
     out += "  " + to_string(route) + "\n";
   out += "sysctls\n";
   for (const Sysctl& sysctl : state.sysctls)
-    out += fmt::format("  {}{}\n", sysctl_assignment(sysctl.path, sysctl.value),
+    out += fmt::format("  {}{}{}\n", sysctl_assignment(sysctl.path, sysctl.value),
+                       sysctl.instead_of.empty() ? "" : " (for " + sysctl.instead_of + ")",
                        sysctl.required ? "" : " (wanted)");
   out += "nft\n" + text_of(state.nft);
   if (!state.offload.empty()) out += "offload\n" + state.offload;

@@ -20,6 +20,9 @@ namespace oceanid::routing {
 
 NetworkState plan(const Inputs& inputs);
 
+// Whether the state makes the kernel forward IPv6.
+bool forwards_ipv6(const Inputs& inputs);
+
 // The kill switch alone, for `oceanid guard`: no links, no exit, everything that pods send is
 // refused but what bypasses the exits.
 NetworkState guard_plan(const Inputs& inputs);

@@ -104,6 +104,8 @@ void read_sysctls(LinuxKernel& kernel, const Inputs& wanted, HostState& out) {
     paths.insert("net/ipv4/conf/" + name.str() + "/rp_filter");
   };
   std::ranges::for_each(wanted.uplinks, filter_of);
+  for (const IfName& uplink : wanted.uplinks)
+    paths.insert("net/ipv6/conf/" + uplink.str() + "/accept_ra");
   if (wanted.routing) std::ranges::for_each(wanted.routing->interfaces, filter_of);
   for (const ExitPath& exit : wanted.exits)
     if (!exit.tunnel) filter_of(exit.device);

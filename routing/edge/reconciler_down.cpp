@@ -11,9 +11,30 @@ namespace oceanid::routing {
 namespace {
 
 constexpr int most_passes = 8;
+constexpr std::string_view forwarding6 = "net/ipv6/conf/all/forwarding";
 
 bool is_forwarding(const std::string& path) {
   return path.ends_with("/forwarding") || path.ends_with("/ip_forward");
+}
+
+bool is_hearing_routers(const std::string& path) {
+  return path.ends_with("/accept_ra");
+}
+
+struct Host {
+  std::optional<IfName> forwarder;  // somebody besides us
+  bool still_forwards6 = false;     // on that one's behalf
+};
+
+// None: the former value comes back.
+std::optional<std::string> reason_to_keep(const std::string& path, const SavedSysctl& entry,
+                                          const std::string& current, const Host& host) {
+  if (current != entry.written) return "changed by somebody else since we wrote " + entry.written;
+  if (is_forwarding(path) && entry.former == "0" && host.forwarder)
+    return host.forwarder->str() + " needs forwarding";
+  if (is_hearing_routers(path) && host.still_forwards6)
+    return "without it a kernel that forwards hears no router";
+  return std::nullopt;
 }
 
 // Switching forwarding off resets other values of the same devices, so it comes first.
@@ -65,26 +86,29 @@ std::size_t Reconciler::restore_sysctls(const NetworkState& keep, std::vector<st
     kept.push_back(saved.error().what);
     return 0;
   }
+  const auto is_wanted = [&](const std::string& path) {
+    return std::ranges::find(keep.sysctls, path, &Sysctl::path) != keep.sysctls.end();
+  };
+  // An uplink that has lost its default route hears of a new one only with this.
+  const bool hears_routers = is_wanted(std::string(forwarding6));
   const auto is_kept = [&](const auto& entry) {
-    return std::ranges::find(keep.sysctls, entry.first, &Sysctl::path) != keep.sysctls.end();
+    return is_wanted(entry.first) || (hears_routers && is_hearing_routers(entry.first));
   };
   if (std::ranges::all_of(saved->entries, is_kept)) return 0;
-  const auto host = kernel_.facts();
-  const auto forwarder = host ? other_forwarder(*host) : std::nullopt;
+  const auto facts = kernel_.facts();
+  Host host{.forwarder = facts ? other_forwarder(*facts) : std::nullopt};
   std::size_t restored = 0;
   const std::size_t before = saved->entries.size();
   for (const std::string& path : restore_order(*saved)) {
-    if (std::ranges::find(keep.sysctls, path, &Sysctl::path) != keep.sysctls.end()) continue;
     const SavedSysctl entry = saved->entries[path];
+    if (is_kept(std::pair(path, entry))) continue;
     saved->entries.erase(path);
     const auto current = kernel_.read_sysctl(path);
     if (!current) continue;  // its device is gone
     const std::string now = sysctl_assignment(path, *current);
-    if (*current != entry.written) {
-      kept.push_back(
-          fmt::format("{}: changed by somebody else since we wrote {}", now, entry.written));
-    } else if (is_forwarding(path) && entry.former == "0" && forwarder) {
-      kept.push_back(fmt::format("{}: {} needs forwarding", now, forwarder->str()));
+    if (const auto reason = reason_to_keep(path, entry, *current, host)) {
+      kept.push_back(now + ": " + *reason);
+      host.still_forwards6 = host.still_forwards6 || (path == forwarding6 && *current == "1");
     } else if (auto written = kernel_.write_sysctl(path, entry.former); !written) {
       kept.push_back(fmt::format("{}: {}; run: sysctl -w {}", now, written.error().what,
                                  sysctl_assignment(path, entry.former)));

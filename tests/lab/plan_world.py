@@ -359,4 +359,4 @@ class Plan:
                 self.routes[family].append(text)
             elif part == "sysctls":
                 name, _, value = text.partition("=")
-                self.sysctls.append(f"{name}={value}")
+                self.sysctls.append(f"{name}={value.split()[0]}")

@@ -214,6 +214,21 @@ TEST(HostCheck, TheKernelsSettings) {
               finds(Severity::error, "net.ipv4.ip_forward is off"));
 }
 
+TEST(HostCheck, RoutersAreHeardByAKernelThatForwards) {
+  HostState host = fine_host();
+  host.sysctls["net/ipv6/conf/all/forwarding"] = "0";
+  host.sysctls["net/ipv6/conf/eth0/accept_ra"] = "1";
+  EXPECT_THAT(judge_host(examples::dual_stack(), host),
+              finds(Severity::ok, "net.ipv6.conf.eth0.accept_ra=1", ""));
+  EXPECT_THAT(judge_host(examples::styx(), host), Not(finds(Severity::ok, "accept_ra")));
+  host.sysctls_writable = false;
+  EXPECT_THAT(judge_host(examples::dual_stack(), host),
+              finds(Severity::error, "may not change it", "net.ipv6.conf.eth0.accept_ra=2"));
+  host.sysctls["net/ipv6/conf/eth0/accept_ra"] = "0";
+  EXPECT_THAT(judge_host(examples::dual_stack(), host),
+              Not(finds(Severity::error, "may not change it")));
+}
+
 TEST(HostCheck, Ipv6NeedsItsMtu) {
   HostState host = fine_host();
   LinkFacts bridge;

@@ -226,6 +226,49 @@ TEST_F(ReconcilerTest, DownKeepsForwardingForACniAndOnlyThen) {
   }
 }
 
+constexpr const char* forwarding6 = "net/ipv6/conf/all/forwarding";
+constexpr const char* hearing = "net/ipv6/conf/eth0/accept_ra";
+
+NetworkState forwarding_state() {
+  NetworkState state = sample_state();
+  state.sysctls.push_back({hearing, "2", false, "1"});
+  state.sysctls.push_back({forwarding6, "1"});
+  return state;
+}
+
+TEST_F(ReconcilerTest, RoutersAreStillHeardWhereTheyWereBefore) {
+  for (const std::string before : {"0", "1", "2"}) {
+    kernel_.sysctls[hearing] = before;
+    kernel_.sysctls[forwarding6] = "0";
+    const auto report = apply(forwarding_state());
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->skipped, ElementsAre());
+    EXPECT_EQ(kernel_.sysctls[hearing], before == "0" ? "0" : "2");
+    ASSERT_TRUE(down());
+    EXPECT_EQ(kernel_.sysctls[hearing], before);
+    EXPECT_EQ(kernel_.sysctls[forwarding6], "0");
+  }
+}
+
+TEST_F(ReconcilerTest, AnUplinkThatLostItsRouteStillHearsRouters) {
+  kernel_.sysctls[hearing] = "1";
+  kernel_.sysctls[forwarding6] = "0";
+  ASSERT_TRUE(apply(forwarding_state()));
+  NetworkState state = forwarding_state();
+  std::erase_if(state.sysctls, [](const Sysctl& s) { return s.path == hearing; });
+  ASSERT_TRUE(apply(state));
+  EXPECT_EQ(kernel_.sysctls[hearing], "2");
+  ASSERT_TRUE(apply(sample_state()));
+  EXPECT_EQ(kernel_.sysctls[hearing], "1");
+  EXPECT_EQ(kernel_.sysctls[forwarding6], "0");
+}
+
+TEST_F(ReconcilerTest, AKernelWithoutIpv6HearsNobody) {
+  const auto report = apply(forwarding_state());
+  ASSERT_TRUE(report);
+  EXPECT_THAT(report->skipped, ElementsAre(HasSubstr("net.ipv6.conf.all.forwarding")));
+}
+
 TEST_F(ReconcilerTest, RestoresASysctlThatIsNoLongerWanted) {
   ASSERT_TRUE(apply(sample_state()));
   NetworkState state = sample_state();
