@@ -17,6 +17,7 @@ def dual(program):
     lab = Lab("ocfam", program)
     try:
         lab.up("--ipv6", "exit")
+        lab.healthy()  # by tethys, also where meliae was the first to answer
         lab.good = {node: lab.exec(node, "cat", "/etc/oceanid/oceanid.yaml").stdout for node in NODES}
         # Pods as on a plain Ethernet: larger than any tunnel.
         for who, links in (("styx", ("cni0", "veth1", "veth2")), ("pod-styx-1", ("eth0",)), ("pod-styx-2", ("eth0",))):

@@ -78,6 +78,7 @@ def world(program):
     servers = []
     try:
         lab.up("--ipv6", "exit")
+        lab.healthy()  # by tethys, also where meliae was the first to answer
         lab.good = {node: lab.exec(node, "cat", CONFIG).stdout for node in NODES}
         for node in NODES:
             servers.append(lab.popen(f"pod-{node}-1", "/usr/bin/python3", "-u", "-c", SERVER))
