@@ -71,7 +71,7 @@ class Race {
       const auto now = SteadyClock::now();
       if (now >= options_.deadline) break;
       if (next_ < addresses_.size() && (open_ == 0 || now >= next_start)) {
-        start_next();
+        start_next(now);
         next_start = now + options_.attempt_delay;
       }
       if (open_ == 0) continue;  // failed at once: the next address is due
@@ -119,7 +119,8 @@ class Race {
         options_.memory->failed(attempt.address, now);
   }
 
-  void start_next() {
+  // `now`: what its successor's start is counted from; a socket takes its time to make.
+  void start_next(SteadyClock::time_point now) {
     if (open_ >= most_open) give_up_oldest();
     const SocketAddress address = addresses_[next_++];
     auto fd = open_stream(address.address.family());
@@ -134,7 +135,7 @@ class Race {
       return note(error, address, Reason::destination_unreachable);
     if (error != 0 && error != EINPROGRESS) return note(error, address);
     const std::size_t index = attempts_.size();
-    attempts_.push_back({watch(io_, std::move(*fd)), address, SteadyClock::now()});
+    attempts_.push_back({watch(io_, std::move(*fd)), address, now});
     ++open_;
     attempts_.back().socket->async_wait(Descriptor::wait_write,
                                         [signals = signals_, index](error_code) {
