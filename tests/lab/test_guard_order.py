@@ -2,12 +2,13 @@
 
 A node, its pod and the internet, each a network namespace, made by hand so that links can come and go."""
 import json
-import os
 import signal
 import subprocess
 import time
 
 import pytest
+
+from holders import Holders
 
 CONFIG = """node: styx
 state_dir: {folder}
@@ -26,22 +27,12 @@ class World:
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
         self.config = folder / "oceanid.yaml"
-        self.prefix = f"ocg{os.getpid()}"
-        self.holders = {}
-        for who in ("node", "pod", "internet"):
-            holder = subprocess.Popen(["unshare", "-nm", "sh", "-c", "ip link set lo up; echo up; exec sleep infinity"],
-                                      stdout=subprocess.PIPE, text=True)
-            assert holder.stdout.readline() == "up\n"
-            self.holders[who] = holder
+        self.holders = Holders("node", "pod", "internet")
         self.sh("internet", f"nft -f - <<'E'\n{COUNT}\nE")
         self.gateway = None
 
     def sh(self, who, script, check=True, timeout=30):
-        pid = self.holders[who].pid
-        result = subprocess.run(["nsenter", "-n", "-m", "-t", str(pid), "bash", "-c", script], text=True,
-                                capture_output=True, timeout=timeout)
-        assert not check or result.returncode == 0, script + result.stdout + result.stderr
-        return result
+        return self.holders.sh(who, script, check, timeout)
 
     def configure(self, sources="10.42.1.0/24", kill_switch="true"):
         self.config.write_text(CONFIG.format(folder=self.folder, sources=sources, kill_switch=kill_switch))
@@ -51,7 +42,7 @@ class World:
 
     def link_up(self):
         """The uplink: the node on the internet."""
-        net = self.holders["internet"].pid
+        net = self.holders.pid("internet")
         self.sh("node", f"ip link add eth0 type veth peer name up0 netns {net}; ip addr add 198.51.100.30/24 dev eth0; "
                         "ip link set eth0 up; sysctl -qw net.ipv4.ip_forward=1")
         self.sh("internet", "ip addr add 198.51.100.1/24 dev up0; ip link set up0 up; ip addr replace 192.0.2.10/32 dev lo")
@@ -59,7 +50,7 @@ class World:
 
     def cni_up(self):
         """The pods' bridge, the pod, and Flannel's masquerade."""
-        pod = self.holders["pod"].pid
+        pod = self.holders.pid("pod")
         self.sh("node", f"ip link add cni0 type bridge; ip addr add 10.42.1.1/24 dev cni0; ip link set cni0 up; "
                         f"ip link add veth1 type veth peer name eth0 netns {pod}; ip link set veth1 master cni0 up; "
                         "nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; "
@@ -78,7 +69,7 @@ class World:
         return next(item["counter"]["packets"] for item in listed["nftables"] if "counter" in item)
 
     def start(self):
-        pid = self.holders["node"].pid
+        pid = self.holders.pid("node")
         self.gateway = subprocess.Popen(["nsenter", "-n", "-m", "-t", str(pid), self.program, "run", "-c", str(self.config)],
                                         stderr=open(self.folder / "log", "a"))
         end = time.monotonic() + 20
@@ -100,14 +91,6 @@ class World:
                         "ip rule add pref 32766 lookup main; ip rule add pref 0 lookup local; "
                         "for t in 13128 13129 13130 13131; do ip route flush table $t; ip -6 route flush table $t; done", check=False)
 
-    def close(self):
-        if self.gateway is not None and self.gateway.poll() is None:
-            self.gateway.kill()
-            self.gateway.wait()
-        for holder in self.holders.values():
-            holder.kill()
-            holder.communicate()
-
 
 @pytest.fixture
 def world(program, tmp_path):
@@ -117,7 +100,7 @@ def world(program, tmp_path):
     try:
         yield world
     finally:
-        world.close()
+        world.holders.close(world.gateway)
 
 
 def test_the_world_leaks_without_a_guard(world):

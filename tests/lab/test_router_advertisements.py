@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from holders import Holders
+
 CONFIG = """node: styx
 state_dir: {folder}
 run_dir: {folder}
@@ -28,11 +30,8 @@ with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as s
 class World:
     def __init__(self, program, folder):
         self.program, self.folder, self.config, self.gateway = program, folder, folder / "oceanid.yaml", None
-        self.holders = {who: subprocess.Popen(["unshare", "-nm", "sh", "-c", "ip link set lo up; echo up; exec sleep infinity"],
-                                              stdout=subprocess.PIPE, text=True) for who in ("node", "router")}
-        for holder in self.holders.values():
-            assert holder.stdout.readline() == "up\n"
-        self.sh("node", f"ip link add eth0 type veth peer name up0 netns {self.holders['router'].pid}; ip link set eth0 up; "
+        self.holders = Holders("node", "router")
+        self.sh("node", f"ip link add eth0 type veth peer name up0 netns {self.holders.pid('router')}; ip link set eth0 up; "
                         "ip address add 198.51.100.30/24 dev eth0; ip link add cni0 type bridge; ip link set cni0 up; "
                         "ip link add far0 type veth peer name far1; ip link set far1 up; ip link set far0 up; ip address add 192.0.2.1/32 dev far0; "
                         "ip address add 2001:db8:f::1/128 dev far0")
@@ -40,10 +39,7 @@ class World:
         self.sh("node", "ip route add default via 198.51.100.1")
 
     def sh(self, who, script, check=True):
-        result = subprocess.run(["nsenter", "-n", "-m", "-t", str(self.holders[who].pid), "bash", "-c", script], text=True,
-                                capture_output=True, timeout=30)
-        assert not check or result.returncode == 0, script + result.stdout + result.stderr
-        return result.stdout
+        return self.holders.sh(who, script, check).stdout
 
     def wait_for(self, what, seconds=20):
         end = time.monotonic() + seconds
@@ -72,8 +68,8 @@ class World:
 
     def start(self, ipv6="exit"):
         self.config.write_text(CONFIG.format(folder=self.folder, ipv6=ipv6))
-        self.gateway = subprocess.Popen(["nsenter", "-n", "-m", "-t", str(self.holders["node"].pid), self.program, "run", "-c",
-                                         str(self.config)], stderr=open(self.folder / "log", "a"))
+        self.gateway = subprocess.Popen([*self.holders.enter("node"), self.program, "run", "-c", str(self.config)],
+                                        stderr=open(self.folder / "log", "a"))
         status = f"{self.program} status --json -c {self.config} 2>&1 || true"
         self.wait_for(lambda: (said := self.sh("node", status)).startswith("{") and json.loads(said)["routing"]["in_force"])
 
@@ -86,14 +82,6 @@ class World:
             self.gateway.send_signal(signal.SIGTERM)
             self.gateway.wait(60)
 
-    def close(self):
-        if self.gateway and self.gateway.poll() is None:
-            self.gateway.kill()
-            self.gateway.wait()
-        for holder in self.holders.values():
-            holder.kill()
-            holder.communicate()
-
 
 @pytest.fixture
 def world(program, tmp_path):
@@ -103,7 +91,7 @@ def world(program, tmp_path):
         world.hears()
         yield world
     finally:
-        world.close()
+        world.holders.close(world.gateway)
 
 
 def test_a_kernel_that_begins_to_forward_forgets_its_default_route(world):
