@@ -16,14 +16,16 @@ import subprocess
 from plan_world import Plan
 from runner.worlds import Worlds
 
-KINDS = ("plain", "flannel", "ours")
+RULE = "flannel, rule"  # and one routing rule that does nothing: the kernel then asks rules and tables twice for a packet
+KINDS = ("plain", "flannel", RULE, "ours")
 FAST = "ours, fast"  # with routing.flowtable or serve_exit.flowtable, where the kernel has flowtables
 FAST_PLANS = {"styx": "fast-worker", "tethys": "fast-exit"}
 MEASURES = ("tcp1", "tcp8", "udp")
 UNIT = {"tcp1": "Gbit/s", "tcp8": "Gbit/s", "udp": "ns/packet"}
-SERVER = "192.0.2.10"  # for TCP
-# For UDP: packets to a whole network, in which the sets' elements lie as well, but on other addresses.
+# For UDP: packets to a whole network, in which the sets' elements lie as well, but on other addresses. A network of the
+# public internet's, as an exit's destinations are; documentation ranges lie beside what an exit refuses.
 TARGETS, TARGET_BITS, FLOWS = "11.0.0.0", 24, 4096
+SERVER = "11.128.0.2"  # for TCP
 SETS = ("near4", "cluster4", "allowed4", "clients4", "sources4")
 
 # path: (plan, client's link on the router, its address there, client, server's link, router's address on it, server's)
@@ -124,7 +126,9 @@ class Router:
         self.on("server", "nft", "-f", "-", stdin=SINK)
         if self.kind != "plain":
             self.on("router", "nft", "-f", "-", stdin=FLANNEL)
-        if self.kind not in ("plain", "flannel"):
+        if self.kind == RULE:
+            self.ip("router", "rule add pref 5190 from all nop")
+        elif self.kind not in KINDS or self.kind == "ours":
             self.ours()
         self.iperf = subprocess.Popen(["ip", "netns", "exec", self.names["server"], "iperf3", "-s", "-B", SERVER],
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -17,10 +17,12 @@ void NftParts::forward() {
   out.begin("guard", "filter hook forward priority filter - 5");
   // Not in a chain of its own: each hook costs every packet about as much as three rules.
   if (!scene.tunnels.empty()) out.line("tcp flags & (syn | rst) == syn jump mss_of_syn");
-  if (!scene.tunnels.empty()) out.line("iifname \"oc-*\" goto from_tunnel");
+  carried_on();
   if (scene.steering) out.line("iifname " + names(scene.pods) + " goto from_pods");
+  if (!scene.tunnels.empty()) out.line("iifname \"oc-*\" goto from_tunnel");
   if (!scene.tunnels.empty()) out.line("oifname \"oc-*\" goto into_tunnel");
   out.end();
+  answers();
   if (scene.steering) {
     from_pods();
     pinned();
@@ -55,10 +57,12 @@ void NftParts::from_pods() {
   out.line("counter name foreign_source drop");
   out.end();
   out.begin("pods_into_tunnel");
+  refuse_translated();
+  // Its first packet was asked for its source and its destination, and neither changes.
+  out.line(std::string("ct state established ") + (scene.pins ? "goto pinned" : "return"));
   out.line("ct state invalid goto invalid_from_pods");
   // No mark excuses it: other programs' rules set marks, too.
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");
-  refuse_translated();
   out.each("", out.in("daddr", "overlay"), "return");
   if (scene.pins) out.line("goto pinned");
   out.end();

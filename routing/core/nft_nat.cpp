@@ -146,6 +146,24 @@ void NftParts::translation() {
   out.end();
 }
 
+// Nearly every packet: not a pod's or a client's, whatever it was.
+void NftParts::carries_exits_address() {
+  std::vector<IfName> guarded = scene.uplinks;
+  guarded.push_back(scene.in.serve_exit->uplink);
+  guarded.insert(guarded.end(), scene.exit_interfaces.begin(), scene.exit_interfaces.end());
+  std::ranges::sort(guarded);
+  const auto rest = std::ranges::unique(guarded);
+  guarded.erase(rest.begin(), rest.end());
+  const auto is_own = [this](const IpAddress& address) {
+    const auto holds = [&](const Prefix& prefix) { return prefix.contains(address); };
+    return std::ranges::any_of(scene.clients, holds) || std::ranges::any_of(scene.sources, holds);
+  };
+  const std::vector<IpAddress> seen = seen_with();
+  if (!seen.empty() && std::ranges::none_of(seen, is_own))
+    out.line(fmt::format("ip saddr {} return", one_of(seen)));
+  out.line(fmt::format("oifname != {} return", names(guarded)));
+}
+
 // After all translation: whatever still carries a client's or a pod's address stays here. Only what
 // the operator bypasses may show a pod's address to the node's neighbours.
 void NftParts::last_line() {
@@ -159,6 +177,7 @@ void NftParts::last_line() {
     out.each(fmt::format("oifname {0} meta mark & 0x{1:08x} != 0x{1:08x}", names(scene.uplinks),
                          scene.marks.underlay.value),
              out.in("daddr", "overlay"), refuse);
+  if (scene.in.serve_exit) carries_exits_address();
   if (scene.selecting) {
     // What goes direct has its address from the CNI, but for pods whose own is a public one.
     Prefixes open;

@@ -28,16 +28,24 @@ struct NftParts {
   void mss();
   void translation();  // identity and exit source NAT
   void last_line();
-  void left_behind();  // resets after a switch
-  void transport();    // other ports that peers may dial
-  void redirects();    // of the overlay: nobody is told of a shorter way
-  void intercept();    // towards transparent listeners, and nothing around them
+  void transport();  // other ports that peers may dial
+  void redirects();  // of the overlay: nobody is told of a shorter way
+  void intercept();  // towards transparent listeners, and nothing around them
 
   std::string set_bit(const Mark& bit, bool connection) const;
   std::string has_bit(const Mark& bit, bool connection) const;
   std::string clear_bit(const Mark& bit, bool connection) const;
 
  private:
+  void marks_of_pods();
+  void marks_of_clients();
+  void carry_original();
+  std::vector<std::string> reset_segments();
+  void left_behind();  // resets after a switch
+  void carried_on();   // what nearly every forwarded packet is: cheaper lines for it
+  void answers();
+  std::vector<IpAddress> seen_with() const;
+  void carries_exits_address();
   void declare_spills(const SnatList& list);
   void from_pods();
   void pinned();
@@ -49,12 +57,12 @@ struct NftParts {
   void refuse_translated();
   void beyond_the_cluster();
   void from_tunnel();
+  void into_tunnel();
   void overlay_by_uplink();
   void relay();
   void overlay_identity();
   bool overlay_may_leak() const { return !scene.overlay.empty() && !scene.uplinks.empty(); }
   void known_peers();
-  void into_tunnel();
   void exit_limits();
   void listeners();
   void refuse_around();

@@ -18,8 +18,8 @@ std::string join(const std::vector<std::string>& parts) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string quoted_set(const std::vector<std::string>& quoted) {
-  return quoted.size() == 1 ? quoted.front() : "{ " + join(quoted) + " }";
+std::string any_of(const std::vector<std::string>& parts) {
+  return parts.size() == 1 ? parts.front() : "{ " + join(parts) + " }";
 }
 
 }  // namespace
@@ -34,7 +34,14 @@ std::string names(std::vector<IfName> interfaces, std::initializer_list<std::str
     quoted.push_back(fmt::format("\"{}\"", name.str()));
   for (const std::string_view name : more)
     quoted.push_back(fmt::format("\"{}\"", name));
-  return quoted_set(quoted);
+  return any_of(quoted);
+}
+
+std::string one_of(const std::vector<IpAddress>& addresses) {
+  std::vector<std::string> parts;
+  for (const IpAddress& address : addresses)
+    parts.push_back(address.to_string());
+  return any_of(parts);
 }
 
 std::string inline_set(const Prefixes& prefixes) {

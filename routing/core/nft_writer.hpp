@@ -49,6 +49,7 @@ class NftWriter {
 // { "cni0", "oc-*" }, or the bare name when there is one only.
 std::string names(const std::vector<IfName>& interfaces);
 std::string names(std::vector<IfName> interfaces, std::initializer_list<std::string_view> more);
+std::string one_of(const std::vector<IpAddress>& addresses);
 std::string inline_set(const Prefixes& prefixes);  // "{ 10.42.0.0/24, 10.99.0.1 }"
 
 }  // namespace oceanid::routing::detail

@@ -24,6 +24,7 @@ import time
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "routing"
 SERVICE = "192.0.2.10"
+PUBLIC = "11.0.0.10"  # the same server, where no other address of its first octet is special
 METADATA = "169.254.169.254"
 CALLER = "198.18.0.1"  # somebody on the internet
 PORT = 7844
@@ -203,7 +204,7 @@ class World:
     def _build(self) -> None:
         self._new("internet")
         self.on("internet", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
-        for address in (SERVICE, METADATA, CALLER):
+        for address in (SERVICE, PUBLIC, METADATA, CALLER):
             self.on("internet", "ip", "addr", "add", f"{address}/32", "dev", "lo")
         for node in NODES:
             self._node(node)
@@ -317,7 +318,7 @@ LEAK_COUNTER = f"""table inet leaks {{
   counter private {{ }}
   chain watch {{
     type filter hook prerouting priority raw; policy accept;
-    ip daddr {{ {SERVICE}, {METADATA} }} ip saddr != {{ 203.0.113.10, 203.0.113.20 }} counter name leak
+    ip daddr {{ {SERVICE}, {PUBLIC}, {METADATA} }} ip saddr != {{ 203.0.113.10, 203.0.113.20 }} counter name leak
     ip saddr {{ 10.0.0.0/8, 100.64.0.0/10 }} counter name private
     ip daddr {{ 10.0.0.0/8, 100.64.0.0/10 }} ip protocol != icmp counter name private
   }}

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from plan_world import CALLER, METADATA, NODES, PORT, SERVICE, World
+from plan_world import CALLER, METADATA, NODES, PORT, PUBLIC, SERVICE, World
 
 PODS = {"pod-styx-1": "203.0.113.10", "pod-tethys-1": "203.0.113.10", "pod-meliae-1": "203.0.113.20"}
 EXITS = set(PODS.values())
@@ -191,7 +191,7 @@ def test_no_leak_when_nftables_is_flushed(world, node, whole, rp_filter):
 @pytest.mark.parametrize("node", list(NODES))
 def test_no_leak_of_established_flows_when_nftables_is_flushed(world, node):
     """Connections that were open before the flush, on the flushed node and through it."""
-    flows = [Flow(world, pod) for pod in PODS]
+    flows = [Flow(world, pod, host) for pod in PODS for host in (SERVICE, PUBLIC)]
     try:
         assert all(flow.echo() for flow in flows)
         world.on(node, "nft", "flush", "ruleset")
@@ -206,13 +206,13 @@ def test_no_leak_of_established_flows_when_nftables_is_flushed(world, node):
 class Flow:
     """An open TCP connection of a pod to the service's echo."""
 
-    PROGRAM = (f"import socket, sys\ns = socket.create_connection(('{SERVICE}', {PORT}), 2); s.recv(100); print('ready', flush=True)\n"
+    PROGRAM = (f"import socket, sys\ns = socket.create_connection((sys.argv[1], {PORT}), 2); s.recv(100); print('ready', flush=True)\n"
                "for line in sys.stdin:\n s.settimeout(float(line))\n"
                " try: s.sendall(b'x'); print('echo' if s.recv(1) else 'closed', flush=True)\n"
                " except OSError as error: print(error, flush=True)\n")
 
-    def __init__(self, world, pod):
-        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns(pod), sys.executable, "-c", self.PROGRAM],
+    def __init__(self, world, pod, host=SERVICE):
+        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns(pod), sys.executable, "-c", self.PROGRAM, host],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline().strip() == "ready"
 
@@ -228,6 +228,63 @@ class Flow:
         self.process.stdin.close()
         self.process.kill()
         self.process.wait()
+
+
+# -- what is asked of a connection that is open already ----------------------------------------------
+
+@pytest.fixture
+def opened(world):
+    """flows[pod, destination], all of them alive."""
+    flows = {}
+    try:
+        for pod in PODS:
+            for host in (SERVICE, PUBLIC):
+                flows[pod, host] = Flow(world, pod, host)
+        assert all(flow.echo() for flow in flows.values())
+        yield flows
+    finally:
+        for flow in flows.values():
+            flow.close()
+
+
+def still(flows, pods=tuple(PODS), hosts=(SERVICE, PUBLIC)):
+    """Which of them still are."""
+    asked = [(pod, host) for pod in pods for host in hosts]
+    with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+        alive = list(pool.map(lambda key: flows[key].echo(wait=0.6), asked))
+    return {key for key, echo in zip(asked, alive) if echo}
+
+
+def test_only_where_an_exit_refuses_something_is_a_destination_asked_again(world, opened):
+    world.on("tethys", "nft", "insert", "rule", "inet", "oceanid", "exit_destinations", "drop")
+    assert still(opened, ("pod-styx-1", "pod-tethys-1")) == {("pod-styx-1", PUBLIC), ("pod-tethys-1", PUBLIC)}
+
+
+def test_an_open_connection_ends_where_its_destination_is_allowed_no_longer(world, opened):
+    world.on("tethys", "nft", "delete", "element", "inet", "oceanid", "allowed4", "{ 192.0.2.0/24 }")
+    before = world.counter("tethys", "special_refused")
+    assert still(opened, ("pod-styx-1", "pod-tethys-1")) == {("pod-styx-1", PUBLIC), ("pod-tethys-1", PUBLIC)}
+    assert world.counter("tethys", "special_refused") >= before + 2
+
+
+def test_an_open_connection_ends_with_its_client(world, opened):
+    """The exit's own pods are none of its clients."""
+    world.on("tethys", "nft", "delete", "element", "inet", "oceanid", "clients4", "{ 10.42.0.0/16 }")
+    assert still(opened, ("pod-styx-1", "pod-tethys-1")) == {("pod-tethys-1", SERVICE), ("pod-tethys-1", PUBLIC)}
+
+
+@pytest.mark.parametrize("node", ["styx", "tethys"])
+def test_an_open_connection_ends_with_its_source(world, opened, node):
+    source = f"10.42.{NODES[node][0]}.0/24"
+    world.on(node, "ip", "rule", "del", "pref", "5160")
+    world.on(node, "nft", "delete", "element", "inet", "oceanid", "sources4", f"{{ {source} }}")
+    assert still(opened, (f"pod-{node}-1",)) == set()
+
+
+@pytest.mark.parametrize("node", list(NODES))
+def test_no_leak_of_open_connections_when_all_rules_are_deleted(world, opened, node):
+    world.remove_rules(node)
+    still(opened)
 
 
 @pytest.mark.parametrize("rp_filter", [0, 1])
