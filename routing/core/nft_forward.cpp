@@ -58,8 +58,10 @@ void NftParts::from_pods() {
   out.end();
   out.begin("pods_into_tunnel");
   refuse_translated();
-  // Its first packet was asked for its source and its destination, and neither changes.
-  out.line(std::string("ct state established ") + (scene.pins ? "goto pinned" : "return"));
+  // Where there are only pods' connections, the first packet of this one was asked what follows,
+  // and the routing rules let only sources come here.
+  if (scene.only_pods())
+    out.line(std::string("ct state established ") + (scene.pins ? "goto pinned" : "return"));
   out.line("ct state invalid goto invalid_from_pods");
   // No mark excuses it: other programs' rules set marks, too.
   out.each("", out.not_in("saddr", "sources"), "counter name foreign_source drop");

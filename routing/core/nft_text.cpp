@@ -71,8 +71,7 @@ void NftParts::marks() {
   if (scene.steering)
     out.line(
         fmt::format("{} iifname != \"oc-*\" {}", has_bit(exempt, true), set_bit(exempt, false)));
-  out.line(
-      fmt::format("ct direction reply {} {}", has_bit(carried, true), set_bit(carried, false)));
+  carry_answers();
   out.end();
   if (serves) marks_of_clients();
   if (!scene.steering) return;
@@ -95,17 +94,25 @@ void NftParts::carry_original() {
                        set_bit(scene.marks.carried, true)));
 }
 
+void NftParts::carry_answers() {
+  out.line(fmt::format("ct direction reply {} {}", has_bit(scene.marks.carried, true),
+                       set_bit(scene.marks.carried, false)));
+}
+
 // The source is asked for every packet: a client that is one no longer has the mark no longer, and
 // meets the rule that refuses it (plan_rules.cpp, +24).
 void NftParts::marks_of_clients() {
   out.begin("marks_of_clients");
   out.each("", out.in("saddr", "clients"), set_bit(scene.marks.carried, false));
   carry_original();
+  if (scene.exempts || scene.selecting) carry_answers();
   out.end();
 }
 
-// A connection that is carried has shown its source to `sources`. What is a source no longer is
-// refused by the routing rules, which name the sources themselves (+60, +88).
+// On a worker a connection that is carried is a pod's, which has shown its source to `sources`;
+// what is a source no longer is refused by the routing rules, which name the sources themselves
+// (+55, +60, +88). Elsewhere it may be a client's, or one that is relayed, and a pod that forges
+// its addresses must not have its mark.
 void NftParts::marks_of_pods() {
   const std::string carry = set_bit(scene.marks.carried, false);
   const bool drains = !scene.in.exits.empty();
@@ -115,8 +122,12 @@ void NftParts::marks_of_pods() {
       out.line(segment + " jump left_behind");
   const std::uint32_t bits = scene.marks.carried.mask | scene.marks.exempt.mask |
                              (drains ? scene.marks.draining.mask : std::uint32_t{0});
-  out.line(fmt::format("ct direction original ct mark & 0x{:08x} == 0x{:08x} {} return", bits,
-                       scene.marks.carried.value, carry));
+  const std::string known = fmt::format("ct direction original ct mark & 0x{:08x} == 0x{:08x}",
+                                        bits, scene.marks.carried.value);
+  if (scene.only_pods())
+    out.line(known + " " + carry + " return");
+  else
+    out.each(known, out.in("saddr", "sources"), carry + " return");
   out.line(has_bit(scene.marks.exempt, true) + " " + set_bit(scene.marks.exempt, false));
   out.each("", out.in("saddr", "sources"), carry);
   // Given by netd to single connections (ctnetlink) when a switch is planned.
@@ -124,7 +135,7 @@ void NftParts::marks_of_pods() {
     out.line(fmt::format("{} {}", has_bit(scene.marks.draining, true),
                          set_bit(scene.marks.draining, false)));
   carry_original();
-  out.line(fmt::format("ct direction reply {} {}", has_bit(scene.marks.carried, true), carry));
+  carry_answers();
   out.end();
 }
 

@@ -40,6 +40,7 @@ struct NftParts {
   void marks_of_pods();
   void marks_of_clients();
   void carry_original();
+  void carry_answers();
   std::vector<std::string> reset_segments();
   void left_behind();  // resets after a switch
   void carried_on();   // what nearly every forwarded packet is: cheaper lines for it

@@ -20,7 +20,7 @@
 //   +40  iif PODS fwmark EXEMPT               goto end    answers of inbound connections
 //   +45  iif PODS to OVERLAY                  lookup O    overlay: peers' networks and addresses
 //   +50  iif PODS to BYPASS                   goto end
-//   +55  iif PODS fwmark DRAINING             lookup T+1+i  what a planned switch leaves there
+//   +55  iif PODS from SOURCE fwmark DRAINING lookup T+1+i  what a planned switch leaves there
 //   +60  iif PODS from SOURCE [fwmark CARRIED] [to D] [dport P]  lookup T
 //   +61  iif PODS [from SOURCE] [to D] [dport P] unreachable  when +60 needs the mark, or is narrow
 //   +62..+87  the same for the next of routing.selection, two each: lookup T or T+1+i, or goto end
@@ -253,9 +253,12 @@ void RuleBook::pods_of(Family family, const IfName& interface) {
   }
   keep_in_cluster(family, interface);
   if (scene_.in.draining && steers(family)) {
-    Rule& rule = add(family, 55, Lookup{scene_.exit_table(*scene_.in.draining)});
-    rule.iif = interface;
-    rule.mark = scene_.marks.draining;
+    for (const Prefix& source : of_family(scene_.sources, family)) {
+      Rule& rule = add(family, 55, Lookup{scene_.exit_table(*scene_.in.draining)});
+      rule.iif = interface;
+      rule.from = source;
+      rule.mark = scene_.marks.draining;
+    }
   }
   const bool blocked = v6 && scene_.numbers.ipv6 == Ipv6Mode::block;
   if (!blocked)

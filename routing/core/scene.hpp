@@ -52,6 +52,8 @@ struct Scene {
   Prefixes direct;   // destinations that no transparent listener takes
   Prefixes refused;  // where an exit does not forward
 
+  // Every connection that is carried is one of our pods'.
+  bool only_pods() const { return !in.serve_exit && !in.overlay; }
   std::uint32_t priority(std::uint32_t offset) const { return numbers.priority + offset; }
   std::uint32_t end_priority() const { return numbers.priority + 90; }
   std::uint32_t exit_table(std::size_t exit) const {

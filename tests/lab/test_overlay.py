@@ -31,6 +31,48 @@ with socket.create_connection((sys.argv[1], {PORT}), float(sys.argv[2])) as serv
 """
 
 
+# Answers every datagram, and says so.
+ECHO = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 5001))
+print("ready", flush=True)
+while True:
+    data, sender = s.recvfrom(100)
+    print(data.decode(), flush=True)
+    s.sendto(data, sender)
+"""
+# A datagram from port 5000, until it is answered.
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 5000)); s.settimeout(0.5)
+for _ in range(6):
+    s.sendto(sys.argv[3].encode(), (sys.argv[2], 5001))
+    try: print(s.recv(100).decode(), flush=True); break
+    except TimeoutError: pass
+"""
+# The same datagram with somebody else's address.
+FORGE = """
+import socket, struct, sys
+source, target, data = sys.argv[1], sys.argv[2], sys.argv[3].encode()
+six = ":" in source
+s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+packed = [socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, a) for a in (source, target)]
+head = struct.pack("!HHHH", 5000, 5001, 8 + len(data), 0)
+pseudo = packed[0] + packed[1] + struct.pack("!II", 8 + len(data), 17) + head + data + b"\\0" * (len(data) % 2)
+total = sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo))
+while total >> 16: total = (total & 0xffff) + (total >> 16)
+udp = struct.pack("!HHHH", 5000, 5001, 8 + len(data), ~total & 0xffff) + data
+if six:
+    s.setsockopt(41, 36, 1)  # IPV6_HDRINCL
+    packet = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + packed[0] + packed[1] + udp
+else:
+    packet = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + packed[0] + packed[1] + udp
+s.sendto(packet, (target, 0))
+"""
+
+
 def address(pod, family=4):
     _, node, number = pod.split("-")
     text = f"10.42.{INDEX[node]}.{10 + int(number)}" if family == 4 else f"fd42:{INDEX[node]:x}::{10 + int(number):x}"
@@ -206,6 +248,27 @@ def move(lab, old, new):
     lab.exec("calypso", "ip", "address", "del", f"192.168.77.{old}/24", "dev", "eth0")
     lab.exec("calypso", "ip", "address", "add", f"192.168.77.{new}/24", "dev", "eth0")
     lab.exec("calypso", "ip", "route", "replace", "default", "via", "192.168.77.1")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_pod_of_the_relay_cannot_join_in_what_is_relayed(overlay, family):
+    """With the addresses and ports of a connection that is established there."""
+    lab = overlay
+    python = ("/usr/bin/python3", "-u", "-c")
+    mine, theirs = address("pod-styx-1", family), address("pod-calypso-1", family)
+    echo = lab.popen("pod-calypso-1", *python, ECHO, theirs)
+    try:
+        assert echo.stdout.readline().strip() == "ready", echo.stderr.read()
+        lab.exec(RELAY, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.cni0.rp_filter=0")
+        for word in ("first", "second"):
+            assert lab.exec("pod-styx-1", *python, ASK, mine, theirs, word).stdout.strip() == word
+            assert echo.stdout.readline().strip() == word
+        lab.exec(f"pod-{RELAY}-1", *python, FORGE, mine, theirs, "forged")
+        assert lab.exec("pod-styx-1", *python, ASK, mine, theirs, "third").stdout.strip() == "third"
+        assert echo.stdout.readline().strip() == "third"
+    finally:
+        echo.kill()
+        echo.wait()
 
 
 def test_a_node_behind_nat_dials_out_and_roams(overlay):

@@ -184,7 +184,7 @@ TEST(PlanProperties, ASwitchChangesRoutesOfTheEgressTableOnly) {
 }
 
 // Before a planned switch: one rule in front of the steering, nothing else.
-TEST(PlanProperties, DrainingAnExitIsOneRule) {
+TEST(PlanProperties, DrainingAnExitIsOneRuleForEachSource) {
   Inputs in = examples::styx();
   const NetworkState before = plan(in);
   in.draining = 1;
@@ -193,7 +193,7 @@ TEST(PlanProperties, DrainingAnExitIsOneRule) {
   std::ranges::set_difference(state.rules, before.rules, std::back_inserter(more));
   ASSERT_EQ(more.size(), 1U);
   EXPECT_EQ(to_string(more[0]),
-            "5155: from all iif cni0 fwmark 0x0a000000/0x0a000000 lookup 13130");
+            "5155: from 10.42.1.0/24 iif cni0 fwmark 0x0a000000/0x0a000000 lookup 13130");
   state.rules = before.rules;
   EXPECT_EQ(state, before);
 }
