@@ -206,13 +206,13 @@ def test_no_leak_of_established_flows_when_nftables_is_flushed(world, node):
 class Flow:
     """An open TCP connection of a pod to the service's echo."""
 
-    PROGRAM = (f"import socket, sys\ns = socket.create_connection((sys.argv[1], {PORT}), 2); s.recv(100); print('ready', flush=True)\n"
+    PROGRAM = (f"import socket, sys\ns = socket.create_connection((sys.argv[1], {PORT}), 2, ('', int(sys.argv[2]))); s.recv(100); print('ready', flush=True)\n"
                "for line in sys.stdin:\n s.settimeout(float(line))\n"
                " try: s.sendall(b'x'); print('echo' if s.recv(1) else 'closed', flush=True)\n"
                " except OSError as error: print(error, flush=True)\n")
 
-    def __init__(self, world, pod, host=SERVICE):
-        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns(pod), sys.executable, "-c", self.PROGRAM, host],
+    def __init__(self, world, pod, host=SERVICE, port=0):
+        self.process = subprocess.Popen(["ip", "netns", "exec", world.netns(pod), sys.executable, "-c", self.PROGRAM, host, str(port)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline().strip() == "ready"
 
@@ -279,6 +279,25 @@ def test_an_open_connection_ends_with_its_source(world, opened, node):
     world.on(node, "ip", "rule", "del", "pref", "5160")
     world.on(node, "nft", "delete", "element", "inet", "oceanid", "sources4", f"{{ {source} }}")
     assert still(opened, (f"pod-{node}-1",)) == set()
+
+
+def left_behind(world, port):
+    """As netd says of a connection whose exit is gone."""
+    world.on("styx", "nft", "add", "element", "inet", "oceanid", "reset4", f"{{ 10.42.1.11 . {port} . {SERVICE} . {PORT} }}")
+
+
+def test_what_was_left_behind_is_reset_and_a_new_connection_with_its_ports_is_not(world):
+    before = world.counter("styx", "flows_reset")
+    left_behind(world, 41000)
+    flow = Flow(world, "pod-styx-1", port=41000)
+    try:
+        assert "41000" not in world.on("styx", "nft", "list", "set", "inet", "oceanid", "reset4"), "the SYN takes its element out"
+        assert flow.echo() and world.counter("styx", "flows_reset") == before
+        left_behind(world, 41000)
+        assert "reset by peer" in flow.answer()
+        assert world.counter("styx", "flows_reset") > before
+    finally:
+        flow.close()
 
 
 @pytest.mark.parametrize("node", list(NODES))
