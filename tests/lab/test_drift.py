@@ -40,9 +40,9 @@ def status(world):
 def test_damage_is_repaired_and_named(world, fault, record_property):
     told, slowest, seen = world.suffer(world.command(fault))
     record_property("repaired_ms", slowest)
-    record_property("outside_ms", round(seen * 1000, 1))
+    record_property("outside_ms", round(seen, 1))
     print(f"{fault}: {slowest} ms")
-    assert slowest < 1000  # the claim is 100 ms, measured by bench/drift on a machine at rest
+    assert slowest < 1000 and seen < 1000  # the claim is 100 ms, measured by bench/drift on a machine at rest
     if KIND[fault] == "nft":
         assert any(" nft (pid " in f" {text}" for text in told), told
 
