@@ -185,6 +185,9 @@ def whole_lab(program):
     try:
         lab.up()
         lab.healthy()
+        if wanted := os.environ.get("OCEANID_BACKEND"):  # what this run is about, and no test of it would notice
+            found = {one["backend"] for node in NODES for one in lab.status(node)["tunnels"]}
+            assert found == {wanted}, f"tunnels are {found}, and OCEANID_BACKEND says {wanted}"
         yield lab
     finally:
         lab.down()
