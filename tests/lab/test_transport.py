@@ -38,6 +38,46 @@ except OSError as failure:
 print(json.dumps({"gaps": gaps, "total": total, "error": error}), flush=True)
 """
 
+PROXY = ("192.0.2.31", 3128)
+# Grants CONNECT to whoever has the password, whatever the name: it goes to the one address that it was given. Says the
+# head of each request in one line; ends with its input.
+CONNECT_PROXY = r"""
+import base64, json, socket, socketserver, sys, threading
+wanted = "Basic " + base64.b64encode(b"ls:open sesame").decode()
+def pass_on(source, sink):
+    try:
+        while part := source.recv(65536):
+            sink.sendall(part)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+class Connect(socketserver.BaseRequestHandler):
+    def handle(self):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = self.request.recv(1)
+            if not byte:
+                return
+            head += byte
+        lines = head.decode().split("\r\n")
+        print(json.dumps(lines[0]), flush=True)
+        if f"Proxy-Authorization: {wanted}" not in lines:
+            self.request.sendall(b"HTTP/1.1 407 password\r\nContent-Length: 0\r\n\r\n")
+            return
+        with socket.create_connection((sys.argv[3], 443), 5) as far:
+            far.settimeout(None)
+            self.request.sendall(b"HTTP/1.1 200 yes\r\n\r\n")
+            back = threading.Thread(target=pass_on, args=(far, self.request), daemon=True)
+            back.start()
+            pass_on(self.request, far)
+            back.join()
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+threading.Thread(target=Server((sys.argv[1], int(sys.argv[2])), Connect).serve_forever, daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
 
 class Bulk:
     def __init__(self, lab, pod):
@@ -97,6 +137,58 @@ def tls_lab(whole_lab):
             lab.exec(node, "tee", CONFIG, input=text)
             restart(lab, node)
         lab.healthy(40)
+
+
+class Proxy:
+    """The rung below TLS for styx: to tethys through an HTTP proxy in the internet."""
+
+    def __init__(self, lab):
+        self.lab, self.before = lab, lab.exec("styx", "cat", CONFIG).stdout
+        lab.exec("internet", "ip", "address", "add", f"{PROXY[0]}/32", "dev", "lo")
+        self.process = lab.popen("internet", "/usr/bin/python3", "-c", CONNECT_PROXY, PROXY[0], str(PROXY[1]),
+                                 "203.0.113.10", stdin=subprocess.PIPE)
+
+    def up(self):
+        assert self.process.stdout.readline() == "ready\n", self.process.stderr.read()
+        url = f"http://ls:open%20sesame@{PROXY[0]}:{PROXY[1]}"
+        text, changed = re.subn(r'tls: { endpoint: "(tethys\S+)" }', rf'tls: {{ endpoint: "\1", proxy: "{url}" }}', self.before)
+        assert changed == 1, self.before
+        self.lab.exec("styx", "tee", CONFIG, input=text)
+        self.lab.oceanid("styx", "reload")
+
+    def close(self):
+        asked, _ = self.process.communicate("", timeout=20)
+        self.lab.exec("internet", "ip", "address", "delete", f"{PROXY[0]}/32", "dev", "lo")
+        self.lab.exec("styx", "tee", CONFIG, input=self.before)
+        self.lab.oceanid("styx", "reload")
+        return asked.splitlines()
+
+
+@pytest.fixture
+def proxy(tls_lab):
+    started = Proxy(tls_lab)
+    try:
+        started.up()
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def no_https(tls_lab):
+    """What styx itself begins on TCP 443 is dropped, after on()."""
+    namespace = tls_lab.env()["LAB_STYX_NETNS"]
+    nft = lambda text: subprocess.run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=text, text=True, check=True)
+    empty = "table inet no_https\ndelete table inet no_https\n"
+
+    class Switch:
+        on = staticmethod(lambda: nft(empty + "table inet no_https { chain out { type filter hook output priority -300; "
+                                      "tcp dport 443 drop; }\n}\n"))
+        off = staticmethod(lambda: nft(empty))
+    try:
+        yield Switch
+    finally:
+        nft(empty)
 
 
 @pytest.fixture(autouse=True)
@@ -234,3 +326,30 @@ def test_udp_443_is_taken_when_only_that_passes(tls_lab):
         lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 10)
     finally:
         subprocess.run(["ip", "netns", "exec", namespace, "nft", "delete", "table", "inet", "blocked"], check=True)
+
+
+def test_where_only_a_proxy_goes_out_the_tunnel_goes_through_it_and_climbs_back(tls_lab, proxy, no_https, bulk):
+    lab = tls_lab
+    lab.wait_for(lambda: transport(lab) == "udp", 20)
+    no_https.on()
+    blocked = time.time()
+    lab.fault("drop-udp", "styx", "on")
+    lab.wait_for(lambda: transport(lab) == "tls-proxy", 15, every=0.05)
+    moved = time.time()
+    lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 10)
+    assert json.loads(proxy.process.stdout.readline()) == "CONNECT tethys.example.test:443 HTTP/1.1"
+    time.sleep(2)
+    assert transport(lab) == "tls-proxy"
+    opened = time.time()
+    no_https.off()
+    lab.wait_for(lambda: transport(lab) == "tls", 30, every=0.05)
+    climbed = time.time()
+    lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 10)
+    time.sleep(2)
+    seen = bulk.result()
+    print("by the proxy after", round(moved - blocked, 2), "s, straight after", round(climbed - opened, 2), "s; gaps:",
+          [(round(end - blocked, 2), round(length, 2)) for end, length in seen["gaps"]])
+    assert not seen["error"] and seen["total"] > 20e6, seen
+    # What was on its way through the proxy is lost, and TCP inside sends it again.
+    assert max((length for end, length in seen["gaps"] if end >= opened), default=0) < 1, seen
+    assert lab.leaks() == 0
