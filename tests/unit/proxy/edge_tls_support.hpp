@@ -1,40 +1,18 @@
 #pragma once
-// Certificates made on the spot, and a blocking TLS client.
+// A blocking TLS client, and an authority for its certificates.
 
 #include "proxy/edge/tls_pump.hpp"
+#include "tests/fakes/test_authority.hpp"
 #include "tests/unit/proxy/edge_support.hpp"
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <openssl/x509.h>
-
 namespace oceanid::proxy::test {
 
-struct Pem {
-  std::string certificate;
-  std::string key;
-};
-
-// A P-256 authority that signs certificates and revocation lists.
-class TestAuthority {
- public:
-  explicit TestAuthority(const std::string& name);
-  ~TestAuthority();
-  TestAuthority(const TestAuthority&) = delete;
-  TestAuthority& operator=(const TestAuthority&) = delete;
-
-  const std::string& certificate() const { return pem_; }
-  // `alternative`: as in openssl's configuration, "DNS:a.test,email:x@a.test"; empty: none.
-  Pem issue(const std::string& common_name, const std::string& alternative = {}, long serial = 2);
-  std::string revoke(const std::vector<long>& serials);
-
- private:
-  EVP_PKEY* key_ = nullptr;
-  X509* self_ = nullptr;
-  std::string pem_;
-};
+using fakes::Pem;
+using fakes::TestAuthority;
 
 struct TlsOptions {
   Pem certificate;  // empty: none is shown

@@ -204,4 +204,43 @@ class TransportTest : public ::testing::Test {
   std::uint16_t shim_port_ = 0;  // where near_ sends to
 };
 
+// A client of the test's own, as far as the acceptor lets it.
+class Client {
+ public:
+  Client(asio::io_context& io, std::uint16_t port)
+      : socket_(io, connecting(SOCK_STREAM, port).release()) {}
+  int fd() { return socket_.native_handle(); }
+  bool closed() {
+    char byte = 0;
+    const ssize_t got = ::recv(fd(), &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    return got == 0 || (got < 0 && errno != EAGAIN);
+  }
+  ShimLink::Descriptor socket_;
+  SslContext context = make_dialling_context({}).value();
+  Ssl ssl;
+};
+
+// Proves itself as a peer, then does as the test says.
+class Peer : public Client {
+ public:
+  using Client::Client;
+  static awaitable<Result<std::shared_ptr<ShimLink>>> prove(Client& client,
+                                                            TransportKey key = transport_key(1)) {
+    if (auto done = co_await connected(client.socket_); !done)
+      co_return std::unexpected(done.error());
+    client.ssl = dialling(client.context.get(), client.fd(), "127.0.0.1").value();
+    if (auto done = co_await handshake(client.socket_, client.ssl.get()); !done)
+      co_return std::unexpected(done.error());
+    const auto exported = exported_of(client.ssl.get());
+    Hello hello;
+    hello.session.fill(7);
+    hello.mac = hello_mac(key, *exported, hello);
+    if (auto done = co_await say_hello(client.socket_, client.ssl.get(), hello); !done)
+      co_return std::unexpected(done.error());
+    auto theirs = co_await hear_hello(client.socket_, client.ssl.get());
+    if (!theirs) co_return std::unexpected(theirs.error());
+    co_return std::shared_ptr<ShimLink>();
+  }
+};
+
 }  // namespace oceanid::tunnel::testing

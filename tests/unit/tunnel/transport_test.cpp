@@ -8,7 +8,9 @@ namespace oceanid::tunnel {
 namespace {
 
 using testing::bound;
+using testing::Client;
 using testing::connecting;
+using testing::Peer;
 using testing::port_of;
 using testing::transport_key;
 using testing::TransportTest;
@@ -103,22 +105,6 @@ TEST_F(TransportTest, AHelloIsWorthNothingInAnotherConnection) {
   EXPECT_FALSE(same_mac(hello.mac, hello_mac(transport_key(1), one, turned)));
 }
 
-// A client of the test's own, as far as the acceptor lets it.
-class Client {
- public:
-  Client(asio::io_context& io, std::uint16_t port)
-      : socket_(io, connecting(SOCK_STREAM, port).release()) {}
-  int fd() { return socket_.native_handle(); }
-  bool closed() {
-    char byte = 0;
-    const ssize_t got = ::recv(fd(), &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    return got == 0 || (got < 0 && errno != EAGAIN);
-  }
-  ShimLink::Descriptor socket_;
-  SslContext context = make_dialling_context({}).value();
-  Ssl ssl;
-};
-
 TEST_F(TransportTest, ForeignTlsClientsHearNothingAndAreClosedInTime) {
   accept({.patience = 500ms});
   SslContext plain(SSL_CTX_new(TLS_client_method()));  // no ALPN: a browser, a scanner
@@ -158,28 +144,6 @@ TEST_F(TransportTest, OneAddressCannotHoldEverythingAndPeersStillComeIn) {
   dial(settings());
   EXPECT_TRUE(standing()) << "when the strangers' time is over";
 }
-
-// Proves itself as a peer, then does as the test says.
-class Peer : public Client {
- public:
-  using Client::Client;
-  static awaitable<Result<std::shared_ptr<ShimLink>>> prove(Client& client) {
-    if (auto done = co_await connected(client.socket_); !done)
-      co_return std::unexpected(done.error());
-    client.ssl = dialling(client.context.get(), client.fd(), "127.0.0.1").value();
-    if (auto done = co_await handshake(client.socket_, client.ssl.get()); !done)
-      co_return std::unexpected(done.error());
-    const auto exported = exported_of(client.ssl.get());
-    Hello hello;
-    hello.session.fill(7);
-    hello.mac = hello_mac(transport_key(1), *exported, hello);
-    if (auto done = co_await say_hello(client.socket_, client.ssl.get(), hello); !done)
-      co_return std::unexpected(done.error());
-    auto theirs = co_await hear_hello(client.socket_, client.ssl.get());
-    if (!theirs) co_return std::unexpected(theirs.error());
-    co_return std::shared_ptr<ShimLink>();
-  }
-};
 
 TEST_F(TransportTest, AMangledFrameEndsTheConnectionAndNothingElse) {
   accept();
