@@ -34,9 +34,16 @@ awaitable<Result<void>> wait_as_told(Descriptor& socket, SSL* ssl, int result,
     default:
       break;
   }
-  const std::string why = tls_error_text();
-  co_return fail(Errc::protocol, std::string(doing) + " failed (" +
-                                     (why.empty() ? "the connection was closed" : why) + ")");
+  const int reason = ERR_GET_REASON(ERR_peek_last_error());
+  std::string why = tls_error_text();
+  if (why.empty()) why = "the connection was closed";
+  // What is wrong with their certificate is not in OpenSSL's queue.
+  if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+    why += std::string(": ") + X509_verify_cert_error_string(SSL_get_verify_result(ssl));
+  // RFC 8446 section 6: the other side's alerts have reasons from here on.
+  const bool refused = reason >= SSL_AD_REASON_OFFSET;
+  co_return fail(refused ? Errc::permission : Errc::protocol,
+                 std::string(doing) + " failed (" + why + ")");
 }
 
 }  // namespace
@@ -150,9 +157,15 @@ awaitable<Result<std::shared_ptr<ShimLink>>> prove_as_dialler(Descriptor socket,
   if (auto said = co_await say_hello(socket, ssl.get(), hello); !said)
     co_return std::unexpected(std::move(said.error()));
   auto theirs = co_await hear_hello(socket, ssl.get());
-  if (!theirs)
+  if (!theirs) {
+    // In TLS 1.3 our own handshake is over before they look at our certificate. Of a key that is
+    // none they say nothing.
+    const bool certificate = theirs.error().code == Errc::permission;
     co_return std::unexpected(
-        std::move(theirs.error()).context("the peer does not accept our key, or is another one"));
+        std::move(theirs.error())
+            .context(certificate ? "the peer does not accept our certificate"
+                                 : "the peer does not accept our key, or is another one"));
+  }
   if (theirs->kind != HelloKind::accepted || theirs->session != session ||
       !same_mac(theirs->mac, hello_mac(key, *exported, *theirs)))
     co_return fail(Errc::permission, "what answers there does not have the peer's key");
