@@ -253,6 +253,50 @@ def test_metrics_and_events_name_the_transport(tls_lab):
     assert "tls" in lab.oceanid("styx", "status").stdout
 
 
+# 7 MB/s for three seconds; says how many datagrams that were.
+FLOOD = """
+import socket, sys, time
+print("begun", flush=True)
+begin, sent = time.monotonic(), 0
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+    while time.monotonic() < begin + 3:
+        for _ in range(60):
+            try:
+                out.sendto(bytes(1200), (sys.argv[1], 9))
+                sent += 1
+            except OSError:
+                pass
+        time.sleep(0.01)
+print(sent, flush=True)
+"""
+
+
+def dropped(lab):
+    metrics = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
+    found = re.search(r'^oceanid_tunnel_transport_dropped_total\{peer="tethys"\} (\d+)$', metrics, re.M)
+    return int(found[1]) if found else 0
+
+
+def test_what_tls_would_deliver_too_late_is_dropped_and_counted(tls_lab, no_https):
+    lab = tls_lab
+    lab.fault("drop-udp", "styx", "on")
+    lab.wait_for(lambda: transport(lab) == "tls", 10)
+    lab.wait_for(lambda: lab.seen_as("pod-styx-1", check=False, patience=2) == "203.0.113.10", 10)
+    time.sleep(1.5)  # counters come once a second
+    before = dropped(lab)
+    flood = lab.popen("pod-styx-1", "/usr/bin/python3", "-u", "-c", FLOOD, "192.0.2.10")
+    assert flood.stdout.readline() == "begun\n", flood.stderr.read()
+    no_https.on()  # TCP stands still, the queue fills; the exit is not given up within this time
+    time.sleep(0.7)
+    no_https.off()
+    sent = int(flood.communicate(timeout=20)[0])
+    time.sleep(1.5)
+    late = dropped(lab) - before
+    print(late, "of", sent, "dropped")
+    assert 100 < late < sent
+    assert transport(lab) == "tls"
+
+
 def test_a_start_in_a_network_without_udp_finds_tls(tls_lab):
     lab = tls_lab
     lab.fault("drop-udp", "styx", "on")

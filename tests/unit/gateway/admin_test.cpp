@@ -126,6 +126,26 @@ TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
     EXPECT_THAT(text, HasSubstr(line));
 }
 
+TEST(Admin, MetricsCountWhatTheTlsTransportDrops) {
+  View view = healthy();
+  ipc::TunnelView tunnel;
+  tunnel.peer = "tethys";
+  tunnel.device = "oc-tethys";
+  tunnel.transport = "tls";
+  view.gateway.tunnels = {tunnel};
+  const auto* line = "oceanid_tunnel_transport_dropped_total{peer=";
+  EXPECT_THAT(metrics_text(view), testing::Not(HasSubstr(line))) << "nothing was dropped";
+  view.gateway.tunnels[0].transport_dropped = 7;
+  tunnel.peer = "styx";
+  tunnel.device = "oc-hub";
+  tunnel.transport_dropped = 9;
+  view.gateway.tunnels.push_back(tunnel);
+  const std::string text = metrics_text(view);
+  EXPECT_THAT(text, HasSubstr(std::string(line) + "\"tethys\"} 7"));
+  EXPECT_THAT(text, testing::Not(HasSubstr(std::string(line) + "\"styx\"}")))
+      << "of those that dial us their own side tells";
+}
+
 TEST(Admin, MetricsTellTheKeysAgeAndItsChange) {
   View view = healthy();
   EXPECT_THAT(metrics_text(view), testing::Not(HasSubstr("oceanid_tunnel_key_age_seconds")));
