@@ -1,13 +1,17 @@
 #include "gateway/process/host_check.hpp"
 
 #include "gateway/base/runtime/log.hpp"
+#include "gateway/process/clock_guard.hpp"
 #include "gateway/process/routing_inputs.hpp"
 #include "gateway/process/state_files.hpp"
 #include "routing/core/plan.hpp"
 #include "routing/edge/host_survey.hpp"
 #include "tunnel/edge/kernel_backend.hpp"
 
+#include <chrono>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 namespace oceanid::process {
 namespace {
@@ -30,10 +34,30 @@ Result<std::vector<routing::Finding>> look(const Config& config, routing::Depth 
   return out;
 }
 
+// None: no tunnel, no handshake yet, or not ours to read.
+std::optional<routing::Finding> look_at_clock(const Config& config) {
+  if (!config.tunnel) return std::nullopt;
+  const auto last = read_last_handshake(config.state_dir);
+  if (!last) return std::nullopt;
+  const auto behind =
+      std::chrono::ceil<std::chrono::seconds>(*last - std::chrono::system_clock::now());
+  if (behind < std::chrono::seconds(2))
+    return routing::Finding{
+        routing::Severity::ok, "clock", "the clock is past the last WireGuard handshake", {}};
+  return routing::Finding{
+      routing::Severity::warn, "clock",
+      fmt::format("the clock is {} s behind the last WireGuard handshake: peers refuse new ones",
+                  behind.count()),
+      clock_remedy(last_handshake_file(config.state_dir))};
+}
+
 }  // namespace
 
 Result<std::vector<routing::Finding>> check_host(const Config& config) {
-  return look(config, routing::Depth::whole);
+  auto out = look(config, routing::Depth::whole);
+  if (!out) return out;
+  if (auto clock = look_at_clock(config)) out->push_back(std::move(*clock));
+  return out;
 }
 
 void warn_about_host(const Config& config) {

@@ -145,6 +145,7 @@ awaitable<Result<void>> Network::apply_tunnels() {
           tunnel::TunnelManager::Options{.state_dir = config_.state_dir,
                                          .run_dir = config_.run_dir.value_or(config_.state_dir)});
       tunnels_->set_on_change([this] { mark_due(); });
+      if (!clock_) clock_.emplace(config_.state_dir);
     }
     done = co_await tunnels_->apply(wanted_tunnels(config_));
     if (done) done = transports_.apply(config_, *tunnels_);
@@ -318,6 +319,7 @@ awaitable<void> Network::stop() {
   flows_.reset();
   co_await transports_.stop();
   if (tunnels_) co_await tunnels_->stop(/*keep_devices=*/true);
+  if (clock_) clock_->keep();
 }
 
 }  // namespace oceanid::process

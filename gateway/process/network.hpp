@@ -10,6 +10,7 @@
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/drill.hpp"
 #include "gateway/ipc/snapshot.hpp"
+#include "gateway/process/clock_guard.hpp"
 #include "gateway/process/routed_flows.hpp"
 #include "gateway/process/tunnel_transports.hpp"
 #include "proxy/core/explanation.hpp"
@@ -18,7 +19,6 @@
 #include "routing/edge/drift_watch.hpp"
 #include "routing/edge/linux_kernel.hpp"
 #include "routing/edge/reconciler.hpp"
-#include "tunnel/core/clock_watch.hpp"
 #include "tunnel/core/deep_book.hpp"
 #include "tunnel/core/exit_select.hpp"
 #include "tunnel/core/health_board.hpp"
@@ -160,11 +160,10 @@ class Network {
   tunnel::HealthBoard board_;
   tunnel::DeepBook deep_;
   tunnel::ExitSelector selector_;
-  std::vector<tunnel::ExitFindings> findings_;      // of each exit, as last looked at
-  std::vector<tunnel::ExitCandidate> candidates_;   // what the selector is asked about
-  std::vector<tunnel::ExitCandidate> chosen_from_;  // and was asked last
-  tunnel::ClockWatch clock_;
-  std::optional<std::chrono::seconds> clock_went_back_;
+  std::vector<tunnel::ExitFindings> findings_;        // of each exit, as last looked at
+  std::vector<tunnel::ExitCandidate> candidates_;     // what the selector is asked about
+  std::vector<tunnel::ExitCandidate> chosen_from_;    // and was asked last
+  std::optional<ClockGuard> clock_;                   // as soon as there are tunnels
   std::string diagnosis_code_;                        // as last told
   std::optional<tunnel::TimePoint> switching_since_;  // a failover: the former exit's last answer
   std::optional<double> failover_seconds_;

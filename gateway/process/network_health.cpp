@@ -233,7 +233,6 @@ void Network::probed(const ipc::Probes& probes) {
 void Network::describe_health(ipc::GatewaySnapshot& out) {
   refresh_health();
   const auto now = Clock::now();
-  clock_went_back_ = clock_.observe(std::chrono::system_clock::now(), now);
   for (std::size_t i = 0; i < findings_.size() && i < config_.exits.size(); ++i) {
     const auto& found = findings_[i];
     const ExitState state = state_of(config_.exits[i], found);
@@ -275,7 +274,9 @@ void Network::describe_health(ipc::GatewaySnapshot& out) {
   node.underlay_down = board_.underlay_down();
   node.default_route = std::ranges::any_of(
       facts_.defaults, [](const auto& route) { return !is_our_link(route.device); });
-  node.clock_went_back = clock_went_back_;
+  if (clock_)
+    node.clock_went_back = clock_->observe(std::chrono::system_clock::now(), now,
+                                           tunnels_ ? tunnels_->last_handshake() : std::nullopt);
   node.exits = findings_;
   node.current = exits_.active;
   if (config_.exits.empty())

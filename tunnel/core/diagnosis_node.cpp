@@ -89,8 +89,7 @@ const std::array rows{
         [](const Node& n) {
           return fmt::format(
               "The clock went back by {} s: peers refuse WireGuard handshakes until it is past "
-              "where "
-              "it was. {}.",
+              "where it was; set it. {}.",
               n.clock_went_back->count(),
               troubles(n, [](const Node&, const ExitFindings& e) { return is_down(e); }));
         }},

@@ -144,6 +144,9 @@ class TunnelManager {
   std::vector<PeerReach> peers() const;
   std::optional<PublicKey> public_key() const { return public_key_; }
 
+  // The newest with any peer, by the wall clock of then.
+  std::optional<std::chrono::system_clock::time_point> last_handshake() const;
+
   std::optional<KeyStatus> key_status() const;  // none before the first apply()
 
   // `oceanid keys rotate`: prepares the next key, or says how far it is; an answer for the

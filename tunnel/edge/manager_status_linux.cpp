@@ -111,6 +111,15 @@ std::vector<PeerReach> TunnelManager::peers() const {
   return out;
 }
 
+std::optional<std::chrono::system_clock::time_point> TunnelManager::last_handshake() const {
+  std::optional<std::chrono::system_clock::time_point> newest;
+  for (const auto& [name, device] : devices_)
+    if (device.snapshot)
+      for (const PeerSnapshot& peer : device.snapshot->peers)
+        newest = std::max(newest, peer.last_handshake);
+  return newest;
+}
+
 void TunnelManager::publish() {
   std::vector<std::string> facts;
   for (const TunnelStatus& status : this->status()) {

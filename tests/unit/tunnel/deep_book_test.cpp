@@ -244,5 +244,32 @@ TEST(ClockWatch, SeesAClockThatWasSetBackUntilItHasCaughtUp) {
   EXPECT_EQ(after(1s, -1s), std::nullopt) << "a second is what time servers correct";
 }
 
+TEST(ClockWatch, ComparesWithTheLastHandshakeOfAnEarlierProcess) {
+  const std::chrono::system_clock::time_point handshake{1'700'000'000s};
+  std::chrono::steady_clock::time_point steady{10s};
+  ClockWatch watch;
+  watch.remember(handshake);
+  EXPECT_EQ(watch.observe(handshake - 3600s, steady), 3600s);
+  steady += 60s;
+  EXPECT_EQ(watch.observe(handshake - 3540s, steady), 3600s) << "the clock runs as it should";
+  steady += 1s;
+  EXPECT_EQ(watch.observe(handshake + 5s, steady), std::nullopt) << "a time server has set it";
+  steady += 1s;
+  EXPECT_EQ(watch.observe(handshake - 94s, steady), 100s) << "and what follows counts from there";
+
+  ClockWatch right;
+  right.remember(handshake);
+  EXPECT_EQ(right.observe(handshake + 1s, steady), std::nullopt);
+}
+
+TEST(ClockWatch, AMomentOnDiskIsReadAsItWasWrittenAndNothingElseIs) {
+  const std::chrono::system_clock::time_point moment{1'700'000'000s};
+  EXPECT_EQ(encode_moment(moment), "1700000000\n");
+  EXPECT_EQ(decode_moment(encode_moment(moment + 1ms)), moment + 1s);
+  for (const char* text :
+       {"", "\n", "-1", "17e8", "1700000000\n\n", " 1", "4294967296", "99999999999999999999"})
+    EXPECT_EQ(decode_moment(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace oceanid::tunnel

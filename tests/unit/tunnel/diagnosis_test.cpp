@@ -270,7 +270,7 @@ const std::vector<NodeCase>& node_cases() {
        [](auto& n) { n.routing_error = "nft is missing"; }},
       {"clock_went_back",
        "The clock went back by 3600 s: peers refuse WireGuard handshakes until it is past where it "
-       "was. tethys is down (no echo through the tunnel for 1.5 s).",
+       "was; set it. tethys is down (no echo through the tunnel for 1.5 s).",
        [](auto& n) {
          n.clock_went_back = 3600s;
          n.exits[0] = dead("tethys");
