@@ -1,7 +1,8 @@
 // The cases of WireGuard's own test script (tools/testing/selftests/wireguard/netns.sh), adapted to
-// tunnels that the manager keeps: sizes and padding, roaming, NAT that forgets, crypto routing, and
-// WireGuard in WireGuard. A change of keys is in rotation_nodes_test.cpp.
+// tunnels that the manager keeps: sizes and padding, roaming, NAT that forgets, crypto routing,
+// preshared keys, and WireGuard in WireGuard. A change of keys is in rotation_nodes_test.cpp.
 
+#include "gateway/base/runtime/state_file.hpp"
 #include "two_nodes.hpp"
 
 #include <memory>
@@ -171,6 +172,45 @@ TEST_P(WireGuardCases, OneTunnelGoesThroughAnother) {
       << c.command("status") << d.command("status");
   EXPECT_TRUE(ping_passes(c, "-M do -s 1348 10.98.0.2", 10s)) << "1376 bytes";
   EXPECT_FALSE(ping_passes(c, "-M do -s 1349 10.98.0.2", 1s));
+}
+
+// Both sides need the same one: with two no session stands, in whichever direction it is dialled.
+TEST_P(WireGuardCases, OnlyTheSamePresharedKeyCarriesAnything) {
+  ASSERT_TRUE(both_up());
+  const auto write_key = [&](const std::string& name) {
+    const std::string path = folder_ + "/" + name;
+    const auto text = generate_preshared_key().value().reveal_base64() + "\n";
+    EXPECT_TRUE(write_file_atomically(path, text, 0600));
+    return path;
+  };
+  const std::string key = write_key("psk");
+  const std::string other = write_key("another.psk");
+  reconfigure([&](TunnelManager::Wanted& wanted, bool is_a) {
+    wanted.settings.peers.front().preshared_key_file = is_a ? key : other;
+    // Sessions made without one would go on until their keys are renewed.
+    EXPECT_EQ((is_a ? a_ : b_)->run("for d in oc-a oc-b oc-hub; do ip link del $d; done 2>&-; :"),
+              0);
+  });
+  const auto any = [&](const auto& holds) {
+    for (Node* node : {a_.get(), b_.get()})
+      for (const auto& [name, view] : node->status())
+        if (holds(view)) return true;
+    return false;
+  };
+  ASSERT_TRUE(eventually(10s, [&] {
+    return a_->status()["oc-b"].sent > 0 && b_->status()["oc-a"].sent > 0;
+  })) << a_->command("status");
+  EXPECT_FALSE(eventually(7s,
+                          [&] {  // longer than WireGuard's pause between two handshakes
+                            return any([](const auto& view) {
+                              return view.handshake_age >= 0 || view.answered > 0;
+                            });
+                          }))
+      << a_->command("status") << b_->command("status");
+  b_->kill_manager();
+  b_->wanted.settings.peers.front().preshared_key_file = key;
+  b_->start();
+  EXPECT_TRUE(both_up()) << a_->command("status") << b_->command("status");
 }
 
 }  // namespace
