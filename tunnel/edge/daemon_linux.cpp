@@ -178,6 +178,20 @@ Result<pid_t> spawn(const std::string& program, std::vector<std::string> argumen
   return pid;
 }
 
+// What a process that has ended left unread.
+std::string last_words(const UniqueFd& log) {
+  std::array<char, 256> line{};
+  std::string words;
+  for (ssize_t size = 0; (size = ::recv(log.get(), line.data(), line.size(), MSG_DONTWAIT)) > 0;) {
+    if (words.size() > 4 * line.size()) break;
+    words += words.empty() ? ": " : "; ";
+    words.append(line.data(), static_cast<std::size_t>(size));
+    while (words.ends_with('\n'))
+      words.pop_back();
+  }
+  return words;
+}
+
 }  // namespace
 
 Result<StartedDaemon> start_daemon(const std::string& program, const IfName& name) {
@@ -198,7 +212,7 @@ Result<StartedDaemon> start_daemon(const std::string& program, const IfName& nam
   const auto identity = identify(*pid);
   if (!identity) {
     reap(*pid);
-    return fail(Errc::io, program + " ended at once");
+    return fail(Errc::io, program + " ended at once" + last_words(started.log));
   }
   started.identity = *identity;
   return started;
