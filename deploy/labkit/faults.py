@@ -22,7 +22,7 @@ USAGE = (
     "uplink-down on|off EXIT: eth0 loses its carrier",
     "nat-off on|off EXIT: every source NAT on the exit is gone",
     "wrong-nat on|off EXIT: its provider shows another address to the world",
-    "moved on|off EXIT ADDRESS: its name has another address, and no UDP reaches the former ones",
+    "moved on|off EXIT ADDRESS [alive]: its name has another address, and no UDP reaches the former ones (alive: it does)",
     "flush-nft on|off NODE: nft flush ruleset; off puts the neighbours' rules back",
     "purge-routes on|off NODE: oceanid's rules and routes are deleted; off does nothing",
     "networkd-purge on|off NODE: rules and routes of everybody but the kernel are deleted; off puts the neighbours' back",
@@ -204,7 +204,7 @@ def moved(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None
         json.dump(renamed, out)
     os.replace(f"{state.folder}/dns-overrides.json.new", f"{state.folder}/dns-overrides.json")
     rules = [f"ip daddr {node.address4} meta l4proto udp drop", f"ip6 daddr {node.address6} meta l4proto udp drop"]
-    _rewrite(state, node, "moved", {"to_node": rules} if on else {})
+    _rewrite(state, node, "moved", {"to_node": rules} if on and "alive" not in arguments else {})
 
 
 def nat_off(state: State, node: plan.Node, on: bool, _: list[str]) -> None:

@@ -94,5 +94,24 @@ def test_a_remote_whose_name_has_another_address_is_followed(single, pings, reco
     lab.healthy(60)
 
 
+def test_a_name_that_leaves_an_address_behind_is_followed_without_need(single, pings, record_property):
+    """The former address goes on working, so that nothing but asking again and again finds out that it is not the name's."""
+    lab = single
+    time.sleep(1)
+    lab.fault("moved", "on", EXIT, MOVED, "alive")
+    changed = time.time()
+    try:
+        # An answer is good for half a minute in this lab, and a name is asked for twice a minute.
+        lab.wait_for(lambda: tunnel(lab)["endpoint"].startswith(MOVED), 30 + 30 + 10)
+        record_property("seconds", round(time.time() - changed, 1))
+        time.sleep(1)
+        answers = pings.answers()
+        assert max(after - before for before, after in zip(answers, answers[1:])) < 1, "the session went on"
+        assert answers[-1] > changed and lab.status(NODE)["exits"][0]["usable"]
+    finally:
+        lab.fault("moved", "off", EXIT)
+    lab.healthy(60)
+
+
 def tunnel(lab):
     return next(one for one in lab.status(NODE)["tunnels"] if one["device"] == f"oc-{EXIT}")
