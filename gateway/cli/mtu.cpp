@@ -66,13 +66,15 @@ void look_at_links(MtuFacts& facts, const std::vector<IfName>& pods) {
 // An overlay whose outer addresses are the tunnels' own runs on these, whatever link it was made
 // on.
 void look_below_overlays(MtuFacts& facts, const std::vector<IpAddress>& own) {
-  if (!facts.tunnel || own.empty()) return;
   const auto links = routing::overlay_links();
   if (!links) return;
   for (LinkMtu& overlay : facts.overlays)
-    for (const auto& link : *links)
-      if (link.name.str() == overlay.name && std::ranges::find(own, link.outer) != own.end())
+    for (const auto& link : *links) {
+      if (link.name.str() != overlay.name) continue;
+      overlay.outer = link.outer.family();
+      if (facts.tunnel && std::ranges::find(own, link.outer) != own.end())
         overlay.below = facts.tunnel->device;
+    }
 }
 
 // The link by which packets to the address leave; connect() on a datagram socket sends nothing.

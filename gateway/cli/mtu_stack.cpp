@@ -1,5 +1,6 @@
 #include "gateway/cli/mtu_stack.hpp"
 
+#include "routing/core/overlay_link.hpp"
 #include "tunnel/core/mtu.hpp"
 
 #include <algorithm>
@@ -14,7 +15,6 @@
 namespace oceanid::cli {
 namespace {
 
-constexpr unsigned vxlan = 50;  // Flannel counts the same for both families
 constexpr unsigned tcp4 = 40;
 constexpr unsigned wasteful = 80;  // below this nobody notices
 
@@ -65,10 +65,11 @@ void judge_overlays(const MtuFacts& facts, std::vector<MtuFinding>& out) {
     if (below != facts.overlays.end()) room = below->mtu;
     if (facts.card && overlay.below == facts.card->name) room = facts.card->mtu;
     if (facts.tunnel && overlay.below == facts.tunnel->device) room = facts.tunnel->mtu;
-    if (room > vxlan && overlay.mtu > room - vxlan)
+    const unsigned header = routing::overlay_header(overlay.outer);
+    if (room > header && overlay.mtu > room - header)
       out.push_back({"overlay", true,
                      fmt::format("{} has {} on {} with {}: set it to {}", overlay.name, overlay.mtu,
-                                 overlay.below, room, room - vxlan)});
+                                 overlay.below, room, room - header)});
   }
 }
 

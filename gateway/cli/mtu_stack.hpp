@@ -2,6 +2,7 @@
 // `oceanid mtu`: what each layer between the network card and a pod carries, which of them is wrong
 // and the number that it is to have. Pure: facts in, a page of text out.
 
+#include "gateway/base/net_types.hpp"
 #include "gateway/ipc/snapshot.hpp"
 
 #include <optional>
@@ -13,7 +14,8 @@ namespace oceanid::cli {
 struct LinkMtu {
   std::string name;
   unsigned mtu = 0;
-  std::string below;  // the link that its packets leave by, where it is an overlay's
+  std::string below;          // the link that its packets leave by, where it is an overlay's
+  Family outer = Family::v4;  // of an overlay's packets
 };
 
 // Of a host, as measured from here; bytes of an IP packet.

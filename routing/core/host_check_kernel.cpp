@@ -162,8 +162,7 @@ void judge_overlay_mtu(const Inputs& wanted, const HostState& host, Findings& ou
   for (const OverlayLink& link : host.overlays) {
     if (std::ranges::find(wanted.tunnel_addresses, link.outer) == wanted.tunnel_addresses.end())
       continue;
-    // IP, UDP, VXLAN and the inner Ethernet header.
-    const unsigned header = link.outer.is_v4() ? 50 : 70;
+    const unsigned header = overlay_header(link.outer.family());
     const unsigned room = smallest->mtu > header ? smallest->mtu - header : 0;
     if (link.mtu <= room)
       out.push_back({Severity::ok,

@@ -8,8 +8,13 @@ namespace oceanid::routing {
 struct OverlayLink {
   IfName name;
   unsigned mtu = 0;
-  IpAddress outer;
+  IpAddress outer;  // unspecified: none of its own, the kernel chooses one of this family
   bool operator==(const OverlayLink&) const = default;
 };
+
+// What is around an inner IP packet: outer IP, UDP, VXLAN and the inner Ethernet header. Bytes.
+constexpr unsigned overlay_header(Family outer) {
+  return outer == Family::v4 ? 20 + 8 + 8 + 14 : 40 + 8 + 8 + 14;
+}
 
 }  // namespace oceanid::routing

@@ -1,5 +1,5 @@
 #pragma once
-// The VXLAN links of this host that have an outer address of their own. Synchronous; reads only.
+// The VXLAN links of this host. Synchronous; reads only.
 
 #include "gateway/base/error.hpp"
 #include "routing/core/overlay_link.hpp"

@@ -18,7 +18,8 @@ std::optional<OverlayLink> overlay_link(const nlmsghdr& message) {
   const auto data = info.nested(IFLA_INFO_DATA);
   auto outer = data.address(IFLA_VXLAN_LOCAL, Family::v4);
   if (!outer) outer = data.address(IFLA_VXLAN_LOCAL6, Family::v6);
-  if (!outer) return std::nullopt;
+  // Without an own address the kernel takes the family of the other end, and IPv4 without that.
+  if (!outer) outer = IpAddress::any(data.has(IFLA_VXLAN_GROUP6) ? Family::v6 : Family::v4);
   return OverlayLink{*name, attributes.u32(IFLA_MTU).value_or(0), *outer};
 }
 

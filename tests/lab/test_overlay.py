@@ -352,17 +352,43 @@ def test_nothing_leaves_in_clear_without_our_ruleset(overlay, watched):
     lab.wait_for(lambda: seen(lab, "pod-styx-2", "pod-tethys-1") == address("pod-styx-2"), 30)
 
 
-def test_flannel_on_tunnel_addresses_is_told_its_mtu(overlay):
-    lab = overlay
+@pytest.fixture(params=[4, 6])
+def flannel(overlay, request):
+    """A VXLAN of Flannel's kind between styx's and tethys' tunnel addresses; its own packets carry DF, so that what is too
+    large is lost, not cut in pieces."""
+    lab, own = overlay, {"styx": "10.99.0.3", "tethys": "10.99.0.1"}
+    if request.param == 6:
+        own = {"styx": "fd99::3", "tethys": "fd99::1"}
     try:
-        lab.exec("styx", "ip", "link", "add", "flannel.9", "mtu", "1450", "type", "vxlan", "id", "9", "local", "10.99.0.3",
-                 "dstport", "8479", "nolearning")
-        said = lab.oceanid("styx", "check", "--system", check=False).stdout
-        assert re.search(r"flannel\.9 has an MTU of 1450 and takes 50 bytes more on oc-\w+", said), said
-        stack = lab.oceanid("styx", "mtu", "tethys", check=False).stdout
-        assert re.search(r"wrong: overlay: flannel\.9 has 1450 on oc-tethys with \d+: set it to \d+", stack), stack
-        room = int(re.search(r"set the MTU of flannel\.9 and of the pods to (\d+)", said)[1])
-        lab.exec("styx", "ip", "link", "set", "flannel.9", "mtu", str(room))
-        assert "flannel.9 has an MTU" not in lab.oceanid("styx", "check", "--system", check=False).stdout
+        for number, (node, far) in enumerate((("styx", "tethys"), ("tethys", "styx")), 1):
+            lab.exec(node, "ip", "link", "add", "flannel.9", "mtu", "1450", "type", "vxlan", "id", "9", "local", own[node],
+                     "remote", own[far], "dstport", "8479", "nolearning", "df", "set")
+            lab.exec(node, "ip", "address", "add", f"198.18.9.{number}/24", "dev", "flannel.9")
+            lab.exec(node, "ip", "link", "set", "flannel.9", "up")
+        yield lab, 50 if request.param == 4 else 70
     finally:
-        lab.exec("styx", "ip", "link", "del", "flannel.9", check=False)
+        for node in own:
+            lab.exec(node, "ip", "link", "del", "flannel.9", check=False)
+
+
+def test_flannel_on_tunnel_addresses_is_told_its_mtu(flannel):
+    lab, header = flannel
+    said = lab.oceanid("styx", "check", "--system", check=False).stdout
+    assert re.search(rf"flannel\.9 has an MTU of 1450 and takes {header} bytes more on oc-\w+", said), said
+    stack = lab.oceanid("styx", "mtu", "tethys", check=False).stdout
+    wrong = re.search(r"wrong: overlay: flannel\.9 has 1450 on oc-tethys with (\d+): set it to (\d+)", stack)
+    assert wrong and int(wrong[1]) - int(wrong[2]) == header, stack
+    room = int(re.search(r"set the MTU of flannel\.9 and of the pods to (\d+)", said)[1])
+    assert room == int(wrong[2])
+
+    def passes(size):
+        return lab.exec("styx", "ping", "-c", "1", "-W", "2", "-M", "do", "-s", str(size - 28), "198.18.9.2",
+                        check=False).returncode == 0
+    for node in ("styx", "tethys"):
+        lab.exec(node, "ip", "link", "set", "flannel.9", "mtu", str(room + 1))
+    assert passes(room), "what was named fits the tunnel"
+    assert not passes(room + 1), "and it is the most that does"
+    assert "flannel.9 has an MTU" in lab.oceanid("styx", "check", "--system", check=False).stdout
+    lab.exec("styx", "ip", "link", "set", "flannel.9", "mtu", str(room))
+    assert "flannel.9 has an MTU" not in lab.oceanid("styx", "check", "--system", check=False).stdout
+    assert "wrong: overlay" not in lab.oceanid("styx", "mtu", "tethys", check=False).stdout

@@ -85,6 +85,14 @@ TEST(MtuStack, AnOverlayNeedsRoomForItsHeader) {
   EXPECT_THAT(judge_mtu(facts), Contains(wrong("overlay", "set it to 1390")));
 }
 
+TEST(MtuStack, AnOverlayOverIpv6NeedsTwentyBytesMore) {
+  MtuFacts facts = peer(1500, 1440);
+  facts.overlays = {{"flannel-v6.1", 1370, "oc-tethys", Family::v6}};
+  EXPECT_THAT(judge_mtu(facts), Not(Contains(Field(&MtuFinding::layer, "overlay"))));
+  facts.overlays[0].mtu = 1371;
+  EXPECT_THAT(judge_mtu(facts), Contains(wrong("overlay", "set it to 1370")));
+}
+
 TEST(MtuStack, PodsWithIpv6NeedItsMinimum) {
   MtuFacts facts = peer(1500, 1440);
   facts.pods = {{"cni0", 1230, {}}};
