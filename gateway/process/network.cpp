@@ -52,6 +52,7 @@ Network::Network(asio::io_context& io, const Config& config, LauncherClient& lau
       selector_(config.health.hold),
       changing_tunnels_(io.get_executor()),
       wake_(io),
+      applying_(io),
       tasks_(io.get_executor()) {
   wake_.expires_at(asio::steady_timer::time_point::max());
 }
@@ -82,6 +83,7 @@ awaitable<Result<void>> Network::start() {
   if (auto second = co_await converge(); done) done = std::move(second);
   tasks_.spawn("network", converge_loop());
   tasks_.spawn("peers", watch_peers());
+  tasks_.spawn("exit", watch_exit());
   co_return done;
 }
 
@@ -219,6 +221,8 @@ awaitable<Result<void>> Network::converge() {
   offload_after_flows(now);
   const routing::NetworkState desired = routing::plan(now);
   if (watch_) watch_->expect(desired, facts_);
+  const auto switching = switching_since_;
+  applying_.cancel();
   auto applied = co_await reconciler_->apply(desired);
   routing_view_.in_force = applied.has_value();
   routing_view_.error = applied ? std::string() : applied.error().what;
@@ -227,8 +231,9 @@ awaitable<Result<void>> Network::converge() {
     if (routing_view_.applies == 0) co_await close_without_plan();
     co_return std::unexpected(std::move(applied.error()));
   }
-  note_switch_done();
-  co_await keep_flows(desired);  // the route is replaced; now what the former one carried
+  // Another exit that was chosen meanwhile, and what the former one carried, are the next one's.
+  if (switching_since_ == switching) note_switch_done();
+  if (!applied->overtaken) co_await keep_flows(desired);
   note_offload();
   ++routing_view_.applies;
   routing_view_.changes += applied->changes;
@@ -311,6 +316,7 @@ awaitable<Result<std::string>> Network::down() {
 awaitable<void> Network::stop() {
   stopping_ = true;
   wake_.cancel();
+  applying_.cancel();
   if (watch_) co_await watch_->stop();
   watch_.reset();
   if (exit_service_) co_await exit_service_->stop();

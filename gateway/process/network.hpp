@@ -108,6 +108,8 @@ class Network {
   std::optional<tunnel::ExitWord> exit_word() const;
   awaitable<void> serve(bool sets_are_new);
   void resume_former_choice();
+  awaitable<void> watch_exit();  // network_switch.cpp
+  void leave_lost_exit();
   IfName device_of(const ExitSettings& exit) const;
   void mark_due();
   void start_watch();  // network_drift.cpp
@@ -120,6 +122,7 @@ class Network {
   void keep_guard();
   std::optional<std::size_t> drain_first(std::optional<std::size_t> chosen, const ExitTable& next);
   awaitable<void> keep_flows(const routing::NetworkState& state);
+  std::optional<IfName> egress_device(const routing::NetworkState& state) const;
   bool flows_settled() const;
   void offload_after_flows(routing::Inputs& inputs);
   void note_offload();
@@ -186,6 +189,7 @@ class Network {
   bool drilling_ = false;
   bool stopping_ = false;
   asio::steady_timer wake_;
+  asio::steady_timer applying_;  // cancelled when a change of the kernel's state begins
   TaskGroup tasks_;
 };
 

@@ -36,19 +36,23 @@ std::optional<std::size_t> Network::drain_first(std::optional<std::size_t> chose
 }
 
 // Only what the state has in the kernel counts: of the routes, the egress table's default.
+std::optional<IfName> Network::egress_device(const routing::NetworkState& state) const {
+  std::optional<IfName> device;
+  for (const auto& route : state.routes)
+    if (route.table == config_.routing->table && route.type == routing::RouteType::unicast)
+      device = route.device;
+  return device;
+}
+
 awaitable<void> Network::keep_flows(const routing::NetworkState& state) {
   if (!config_.routing || config_.exits.empty()) co_return;
   if (!flows_)
     flows_ = std::make_unique<RoutedFlows>(
         io_.get_executor(), *kernel_,
         [this](const std::string& text) { events_.event("routing", text); });
-  std::optional<IfName> device;
-  for (const auto& route : state.routes)
-    if (route.table == config_.routing->table && route.type == routing::RouteType::unicast)
-      device = route.device;
   using std::chrono::milliseconds;
   const auto keep = draining_ ? config_.routing->drain : milliseconds::zero();
-  co_await flows_->follow(*config_.routing, state, device, keep);
+  co_await flows_->follow(*config_.routing, state, egress_device(state), keep);
   if (offload_held_ && flows_settled()) mark_due();
   if (!pin_due_) co_return;
   co_await flows_->pin();

@@ -51,6 +51,10 @@ awaitable<void> RoutedFlows::follow(const routing::RoutingSettings& settings,
   if (device) keeper_->switched_to(*device, keep);
 }
 
+void RoutedFlows::switched_to(const IfName& device) {
+  if (keeper_) keeper_->switched_to(device);
+}
+
 awaitable<void> RoutedFlows::pin() {
   if (keeper_) co_await keeper_->pin(routing::mark_bits(*mark_).draining);
 }

@@ -27,6 +27,8 @@ class RoutedFlows {
   awaitable<void> follow(const routing::RoutingSettings& settings,
                          const routing::NetworkState& state, std::optional<IfName> device,
                          std::chrono::milliseconds keep);
+  // Only the egress table's default has changed, and stands.
+  void switched_to(const IfName& device);
   // Before a planned switch: what the active exit carries is marked to stay there.
   bool can_pin() const { return keeper_ && watcher_; }
   awaitable<void> pin();

@@ -77,7 +77,8 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
   }
   if (actual->nft.known && !actual->nft.offload)
     actual->offload.emplace();
-  else if (!nft_touched_ && (!actual->nft.known || actual->nft.offload_stamp == offload_stamp_))
+  else if (!nft_touched_ && !offload_stale_ &&
+           (!actual->nft.known || actual->nft.offload_stamp == offload_stamp_))
     actual->offload = offload_;
   std::set<std::uint32_t> tables;
   for (const Route& route : desired.routes)
@@ -95,14 +96,18 @@ Result<Actual> Reconciler::read(const NetworkState& desired) {
   return actual;
 }
 
-awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
-  const Lock guard = co_await lock();
-  const auto begin = std::chrono::steady_clock::now();
+awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState wanted) {
   Run run;
+  run.desired = std::move(wanted);
+  NetworkState& desired = run.desired;
+  const Listed listed(runs_, &run);
+  const Lock guard = co_await lock();
+  run.under_way = true;
+  const auto begin = std::chrono::steady_clock::now();
   const auto saved = recall_sysctls(run.report.warnings);
   if (desired.offload == offload_refused_) desired.offload.clear();
   if (desired.offload.empty() && offload_refused_.empty()) offload_error_.clear();
-  auto done = co_await converge(desired, run);
+  auto done = co_await converge(run);
   if (!done) {
     const std::string rest = co_await roll_back(run);
     // What skipped the rules in the meantime was decided by rules that are no more.
@@ -122,15 +127,18 @@ awaitable<Result<ApplyReport>> Reconciler::apply(NetworkState desired) {
   co_return std::move(run.report);
 }
 
-awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& run) {
+awaitable<Result<void>> Reconciler::converge(Run& run) {
+  const NetworkState& desired = run.desired;
   // A configuration that was read again brings equal lists: with its own ones held here, the next
   // comparison sees one object, and memory holds each list once.
   if (nft_tables_ && *nft_tables_ == desired.nft) nft_tables_ = desired.nft;
-  for (int pass = 0; pass < most_passes; ++pass) {
+  bool first = true;
+  for (int pass = 0; pass < most_passes;) {
+    run.overtaken = false;
     auto actual = read(desired);
     if (!actual) co_return std::unexpected(std::move(actual.error()));
     Changes changes = diff(desired, *actual);
-    if (pass == 0 && standing_) {
+    if (std::exchange(first, false) && standing_) {
       const bool touched = nft_touched_ || (nft_tables_ && actual->nft_tables != nft_tables_);
       run.report.drift = find_drift(*standing_, desired, *actual, changes, touched);
     }
@@ -146,12 +154,21 @@ awaitable<Result<void>> Reconciler::converge(const NetworkState& desired, Run& r
       append_unique(run.report.warnings,
                     {remembered.error().what +
                      ": `oceanid down` cannot give sysctls their former values back"});
-    for (const Change& change : changes.steps) {
-      auto done = co_await step(change, run);
-      if (!done) co_return std::unexpected(std::move(done.error()));
-    }
+    if (auto done = co_await carry_out(changes, run); !done) co_return done;
     run.standing = standing_after(desired, *actual, run.refused);
+    if (run.overtaken) continue;  // the rest is looked for anew, with the exit of now
     if (!deserves_another_look(changes)) break;
+    ++pass;
+  }
+  co_return Result<void>{};
+}
+
+// Up to the first step during which the exit was switched: the others may have the one before in
+// them.
+awaitable<Result<void>> Reconciler::carry_out(const Changes& changes, Run& run) {
+  for (const Change& change : changes.steps) {
+    auto done = co_await step(change, run);
+    if (!done || run.overtaken) co_return done;
   }
   co_return Result<void>{};
 }
@@ -204,7 +221,7 @@ Result<void> Reconciler::sysctl_step(const WriteSysctl& change, Run& run) {
                            sysctl_assignment(change.path, change.to));
   if (change.required) return done;
   run.refused.emplace_back(change);
-  run.report.warnings.push_back(std::move(error.what));
+  append_unique(run.report.warnings, {std::move(error.what)});
   return {};
 }
 
@@ -246,6 +263,7 @@ awaitable<Result<void>> Reconciler::replace_offload(const ReplaceOffload& change
 
 awaitable<Result<void>> Reconciler::write_offload(std::string text) {
   offload_.reset();  // unknown until the child has ended well
+  offload_stale_ = false;
   std::string batch = text;
   if (batch.empty()) batch = fmt::format("table inet {0}\ndelete table inet {0}\n", offload_table);
   auto done = co_await kernel_.run_nft(std::move(batch));
@@ -300,6 +318,7 @@ awaitable<std::string> Reconciler::roll_back(const Run& run) {
   std::string rest;
   Run undo;
   for (auto change = run.done.rbegin(); change != run.done.rend(); ++change) {
+    if (was_switched(*change, run)) continue;  // the exit that was left must not come back
     const auto reverse = inverse(*change);
     if (!reverse) {
       rest += (rest.empty() ? "" : "; ") + describe(*change);

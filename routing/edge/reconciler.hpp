@@ -38,6 +38,7 @@ struct ApplyReport {
       skipped;  // wanted but impossible now (device missing), one sentence each
   std::vector<std::string> warnings;  // sysctls that are not required and could not be written
   std::vector<Drift> drift;           // what others had changed since the last apply
+  bool overtaken = false;             // a switch_exit() came between: its exit stands
 };
 
 struct DownReport {
@@ -53,6 +54,12 @@ class Reconciler {
   // Applying the text in force and changing one default route is one netlink message and no child.
   awaitable<Result<ApplyReport>> apply(NetworkState desired);
   awaitable<Result<std::string>> plan(NetworkState desired);  // changes nothing
+  // While an apply() waits for the nft program (seconds, with large sets): the defaults of the
+  // egress table become those of `desired` at once, and every apply() that was asked for before
+  // ends with them, as it does when it rolls back. Nothing is opened that was closed. False: there
+  // is none, or this exit is not known to all of them; the next apply() does it.
+  bool switch_exit(const NetworkState& desired, std::uint32_t table);
+  bool applying() const;
   // Somebody else wrote to our nft tables: the next apply() makes them anew.
   void distrust_nft();
   // The flowtable is a help, not a condition: what the kernel refuses is left out, and not asked
@@ -85,7 +92,23 @@ class Reconciler {
    private:
     Reconciler* owner_;
   };
+  struct Run;
+  class Listed {
+   public:
+    Listed(std::vector<Run*>& runs, Run* run) : runs_(runs), run_(run) { runs_.push_back(run); }
+    Listed(const Listed&) = delete;
+    Listed& operator=(const Listed&) = delete;
+    ~Listed() { std::erase(runs_, run_); }
+
+   private:
+    std::vector<Run*>& runs_;
+    Run* run_;
+  };
   struct Run {
+    NetworkState desired;
+    bool under_way = false;               // it has the lock
+    bool overtaken = false;               // steps that were computed before are not to be done
+    std::vector<NetlinkChange> switched;  // by switch_exit() since it was asked for
     std::vector<Change> done;
     std::vector<Change> refused;  // by the kernel, without being an error
     std::optional<Actual> standing;
@@ -93,7 +116,9 @@ class Reconciler {
   };
   awaitable<Lock> lock();
   Result<Actual> read(const NetworkState& desired);
-  awaitable<Result<void>> converge(const NetworkState& desired, Run& run);
+  awaitable<Result<void>> converge(Run& run);
+  awaitable<Result<void>> carry_out(const Changes& changes, Run& run);
+  static bool was_switched(const Change& change, const Run& run);
   awaitable<Result<void>> step(const Change& change, Run& run);
   awaitable<Result<void>> replace_nft(NftTables tables);
   awaitable<Result<void>> change_elements(const ChangeElements& change, Run& run);
@@ -109,6 +134,7 @@ class Reconciler {
 
   asio::steady_timer turn_;  // never expires; cancelled when the one inside leaves
   bool held_ = false;
+  std::vector<Run*> runs_;  // calls of apply(): the one that has the lock and those that wait
   Kernel& kernel_;
   StateFiles files_;
   std::optional<NftTables> nft_tables_;    // in force since our last commit
@@ -118,6 +144,7 @@ class Reconciler {
   std::uint64_t nft_touches_ = 0;          // how often, ever
   std::optional<std::string> offload_;     // likewise, of the flowtable's table
   std::uint64_t offload_stamp_ = 0;
+  bool offload_stale_ = false;   // it holds connections of the exit before
   std::string offload_refused_;  // a text that the kernel did not take
   std::string offload_error_;
   std::optional<Actual> standing_;  // after the last apply() that went well

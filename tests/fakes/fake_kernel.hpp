@@ -22,6 +22,7 @@ class FakeKernel final : public Kernel {
   HostFacts host;
   std::vector<std::string> log;  // every change, in the words of describe()
   int nft_runs = 0;
+  std::function<void()> while_nft_runs;                 // its text is not in force yet
   std::vector<ElementChange> element_changes;           // carried out, in order
   std::map<std::string, std::vector<KeyElement>> keys;  // of sets without intervals
   // Injected errors: by what describe(change), "sysctl PATH" "nft" or "elements" contains, with
@@ -89,6 +90,7 @@ class FakeKernel final : public Kernel {
 
   awaitable<Result<void>> run_nft(std::string text) override {
     ++nft_runs;
+    if (while_nft_runs) while_nft_runs();
     if (text.contains(offload_table)) co_return run_offload(text);
     if (auto injected = failure("nft"); !injected) co_return injected;
     log.emplace_back(text.starts_with("delete") ? "nft delete" : "nft");

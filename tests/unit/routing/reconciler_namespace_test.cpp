@@ -9,9 +9,13 @@
 #include "tests/unit/routing/plan_inputs.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <sstream>
 
+#include <boost/asio/co_spawn.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
@@ -54,7 +58,10 @@ class Host {
         "ip route add default via 192.0.2.1; ip route add 100.64.0.0/10 dev eth0 table 52;"
         "ip rule add pref 5270 lookup 52");
     shell(foreign_table);
-    kernel_ = std::move(*LinuxKernel::open(io_.get_executor()));
+    open({});
+  }
+  void open(const NftOptions& options) {
+    kernel_ = std::move(*LinuxKernel::open(io_.get_executor(), options));
     restart();
   }
   void restart() {
@@ -62,6 +69,31 @@ class Host {
   }
   Result<ApplyReport> apply(const NetworkState& state) {
     return run_task(io_, reconciler_->apply(state));
+  }
+  // Asks for the exit of `next` while the apply of `state` runs; how long after its beginning the
+  // switch was made.
+  std::chrono::milliseconds apply_and_switch(const NetworkState& state, const NetworkState& next) {
+    std::optional<std::chrono::steady_clock::duration> switched;
+    const auto begin = std::chrono::steady_clock::now();
+    asio::co_spawn(
+        io_, reconciler_->apply(state),
+        [](std::exception_ptr, Result<ApplyReport> done) { EXPECT_TRUE(done && done->overtaken); });
+    asio::steady_timer soon(io_, std::chrono::milliseconds(100));
+    soon.async_wait([&](const boost::system::error_code&) {
+      EXPECT_TRUE(reconciler_->switch_exit(next, 13128));
+      switched = std::chrono::steady_clock::now() - begin;
+      EXPECT_THAT(shell("ip route show table 13128"), HasSubstr("default dev oc-two"));
+    });
+    io_.restart();
+    io_.run();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(switched.value());
+  }
+  // An nft program that takes its time.
+  std::string slow_nft(std::chrono::seconds time) const {
+    const std::string path = directory_.path + "/nft";
+    std::ofstream(path) << "#!/bin/sh\nsleep " << time.count() << "\nexec nft \"$@\"\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
   }
   Result<DownReport> down() { return run_task(io_, reconciler_->down()); }
   std::string plan(const NetworkState& state) {
@@ -118,6 +150,30 @@ TEST(ReconcilerNamespace, SwitchesTheExitWithoutNft) {
     EXPECT_EQ(shell("ip route show table 13128"),
               "default dev oc-two proto 131 scope link metric 10 \n"
               "unreachable default proto 131 metric 4294967295 \n");
+  });
+}
+
+TEST(ReconcilerNamespace, SwitchesTheExitWhileNftRuns) {
+  isolated([] {
+    Host host;
+    const auto state = [](std::string_view exit, std::string_view nft) {
+      NetworkState out = full_state(exit);
+      out.routes.push_back(open_default(Family::v4, 13130, "oc-two"));
+      out.routes.push_back(closed_default(Family::v4, 13130));
+      out.nft.text = sample_nft(nft);
+      return out;
+    };
+    host.open({.program = host.slow_nft(std::chrono::seconds(1))});
+    ASSERT_TRUE(host.apply(state("oc-one", "first")));
+    const auto begin = std::chrono::steady_clock::now();
+    const auto took = host.apply_and_switch(state("oc-one", "next"), state("oc-two", "next"));
+    EXPECT_LT(took, std::chrono::seconds(1));
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2)) << "two children";
+    EXPECT_EQ(shell("ip route show table 13128"),
+              "default dev oc-two proto 131 scope link metric 10 \n"
+              "unreachable default proto 131 metric 4294967295 \n");
+    EXPECT_THAT(shell("nft list ruleset"), HasSubstr("comment \"next\""));
+    EXPECT_EQ(host.apply(state("oc-two", "next"))->changes, 0U);
   });
 }
 

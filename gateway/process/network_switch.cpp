@@ -1,0 +1,45 @@
+// An exit that is lost while a change of the kernel's state waits for the nft program is left at
+// once: the change takes seconds with large sets, and the switch is one route.
+
+#include "gateway/process/network.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace oceanid::process {
+namespace {
+
+constexpr std::chrono::milliseconds look{50};  // a quarter of what lies between two echoes
+
+}  // namespace
+
+awaitable<void> Network::watch_exit() {
+  while (!stopping_) {
+    if (reconciler_->applying())
+      applying_.expires_after(look);
+    else
+      applying_.expires_at(asio::steady_timer::time_point::max());
+    auto [ec] = co_await applying_.async_wait(as_result);
+    static_cast<void>(ec);  // cancelled: a change has begun
+    if (!stopping_) leave_lost_exit();
+  }
+}
+
+// From an exit that still works there is no hurry, and its connections are marked first
+// (drain_first): that waits its turn.
+void Network::leave_lost_exit() {
+  if (!config_.routing || !exits_.active || !reconciler_->applying()) return;
+  if (auto facts = kernel_->facts()) facts_ = std::move(*facts);
+  const std::string active = exits_.exits[*exits_.active].name;
+  const ExitTable now = judge_exits();
+  const auto found = std::ranges::find(now.exits, active, &ExitState::name);
+  if (found == now.exits.end() || found->usable) return;
+  update_exits();
+  mark_due();  // all else that follows from it
+  const routing::NetworkState desired = routing::plan(inputs());
+  if (!reconciler_->switch_exit(desired, config_.routing->table)) return;
+  note_switch_done();
+  if (const auto device = egress_device(desired); device && flows_) flows_->switched_to(*device);
+}
+
+}  // namespace oceanid::process
