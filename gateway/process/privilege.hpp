@@ -36,13 +36,15 @@ Result<void> keep_capabilities(const std::vector<cap_value_t>& kept);
 Result<void> become(const Account& account);
 Result<void> forbid_new_privileges();
 
-// No core file of this process and of those it starts: their memory holds keys. The first is of
-// this process alone (prctl(2)); children that execute another program inherit the limit, which a
-// collector in core_pattern is told and the kernel does not enforce for it (core(5)).
+// No core file of this process and of those it starts: their memory holds keys. Nor may another
+// process of its account look into it with ptrace(2), such as a second one that runs as `nobody`.
+// The flag is of this process alone and is set again by execve(2); children that execute a program
+// inherit the limit, which a collector in core_pattern is told and the kernel does not enforce for
+// it (core(5)).
 void forbid_core_files();
 
-// The worker's own proof: no capability in any set, no_new_privs, and another account than root
-// when netd was root.
+// The worker's own proof: no capability in any set, no_new_privs, not dumpable, and another account
+// than root when netd was root.
 Result<void> verify_unprivileged(bool started_as_root);
 
 // Allow-list of system calls for processes that parse strangers' bytes; anything else fails with

@@ -118,11 +118,12 @@ Result<void> become(const Account& account) {
   if (::setresuid(account.uid, account.uid, account.uid) != 0)
     return fail_errno("change to account " + account.name);
   if (auto kept = keep_capabilities({}); !kept) return kept;
-  // setresuid() cleared the dumpable flag; keep it so: nobody but root may look into this process.
   return forbid_new_privileges();
 }
 
 Result<void> verify_unprivileged(bool started_as_root) {
+  if (::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+    return fail(Errc::permission, "others of the worker's account could look into it");
   for (const auto* set : {"CapPrm", "CapEff", "CapInh", "CapAmb"})
     if (!is_zero(status_line(set)))
       return fail(Errc::permission, fmt::format("the worker still holds capabilities ({} is {})",

@@ -237,6 +237,7 @@ int transport_main(UniqueFd channel, bool started_as_root) {
   ::prctl(PR_SET_NAME, "oceanid-tls");
   std::signal(SIGPIPE, SIG_IGN);
   OPENSSL_init_ssl(0, nullptr);  // reads its configuration file, while that is allowed
+  forbid_core_files();
   if (auto verified = verify_unprivileged(started_as_root); !verified) {
     log::error("tunnel", "refusing to run", {{"error", verified.error().what}});
     return 1;

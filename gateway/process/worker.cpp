@@ -399,6 +399,7 @@ class Worker {
 int worker_main(UniqueFd channel, bool started_as_root) {
   ::prctl(PR_SET_NAME, "oceanid-worker");
   std::signal(SIGPIPE, SIG_IGN);
+  forbid_core_files();
   if (auto verified = verify_unprivileged(started_as_root); !verified) {
     log::error("gateway", "refusing to run", {{"error", verified.error().what}});
     return 1;

@@ -1,8 +1,13 @@
-"""`oceanid keys rotate`: the key of a node changes under load and nothing notices; what does not fit holds it back."""
+"""Keys. `oceanid keys rotate`: the key of a node changes under load and nothing notices; what does not fit holds it back.
+
+Preshared keys, keys that are too old, and where no key may be found."""
+import base64
+import json
 import os
 import pathlib
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 CONFIG = "/etc/oceanid/oceanid.yaml"
 STATE = "/var/lib/oceanid"
 TARGET = "192.0.2.12"  # edge.example.test
+WITHOUT_PTRACE = ["setpriv", "--bounding-set", "-sys_ptrace"]
 
 
 class Keys:
@@ -158,6 +164,133 @@ def test_netd_dies_in_the_middle(lab):
     finally:
         keys.settle()
     assert lab.leaks() == 0
+
+
+class Shared:
+    """A preshared key of two nodes."""
+
+    NODES = ("calypso", "tethys")
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.before = {node: lab.exec(node, "cat", CONFIG).stdout for node in self.NODES}
+        self.key = lab.exec("calypso", "wg", "genpsk").stdout
+        for node in self.NODES:
+            self.make(node, "psk", self.key)
+
+    def make(self, node, name, text):
+        self.lab.exec(node, "sh", "-c", f"umask 077; cat >{STATE}/{name}", input=text)
+
+    def use(self, node, name):
+        peer = next(other for other in self.NODES if other != node)
+        text = re.sub(rf"(?m)^( +)- name: {peer}\n", rf"\g<0>\1  preshared_key_file: {STATE}/{name}\n", self.before[node])
+        assert text != self.before[node]
+        self.lab.exec(node, "tee", CONFIG, input=text)
+        self.lab.oceanid(node, "reload")
+
+    def dial_anew(self):
+        """A session that stands would go on without the key until WireGuard renews it, two minutes later."""
+        self.lab.exec("calypso", "ip", "link", "delete", "oc-tethys")
+
+    def way(self):
+        return next(one for one in self.lab.status("calypso")["exits"] if one["name"] == "tethys")
+
+    def close(self):
+        for node in self.NODES:
+            self.lab.exec(node, "tee", CONFIG, input=self.before[node])
+            self.lab.oceanid(node, "reload")
+            self.lab.exec(node, "sh", "-c", f"rm -f {STATE}/psk {STATE}/other.psk")
+        self.dial_anew()
+
+
+@pytest.fixture
+def shared(lab):
+    shared = Shared(lab)
+    try:
+        yield shared
+    finally:
+        shared.close()
+
+
+def test_only_the_same_preshared_key_carries_and_nothing_tells_it(lab, shared):
+    def handshake():
+        return next(one for one in lab.status("calypso")["tunnels"] if one["device"] == "oc-tethys").get("handshake_age_seconds")
+
+    other = lab.exec("calypso", "wg", "genpsk").stdout
+    shared.make("calypso", "other.psk", other)
+    shared.use("tethys", "psk")
+    shared.use("calypso", "other.psk")
+    shared.dial_anew()
+    lab.wait_for(lambda: shared.way()["state"] == "down" and lab.seen_as("pod-calypso-1", check=False, patience=2) == "203.0.113.20")
+    time.sleep(6)  # longer than WireGuard's pause between two handshakes
+    assert not shared.way()["usable"] and handshake() is None
+
+    shared.use("calypso", "psk")
+    shared.dial_anew()
+    lab.wait_for(lambda: shared.way()["usable"] and handshake() is not None, 30)
+    lab.wait_for(lambda: lab.seen_as("pod-calypso-1", check=False, patience=2) == "203.0.113.10", 30)
+    for node in shared.NODES:
+        shows = (lab.oceanid(node, "status", "--json").stdout + lab.oceanid(node, "status").stdout
+                 + lab.oceanid(node, "plan").stdout + log_of(lab, node))
+        for key in (shared.key, other):
+            assert key.strip() not in shows and base64.b64decode(key).hex() not in shows
+    assert lab.leaks() == 0
+
+
+def test_an_old_key_is_warned_about_once_and_shown(lab):
+    said = lambda: log_of(lab, "calypso").count("older than tunnel.key_lifetime")
+    assert said() == 0 and lab.status("calypso")["key"]["too_old"] is False
+    lab.exec("calypso", "touch", "-d", "91 days ago", f"{STATE}/private.key")
+    try:
+        lab.wait_for(said, 5)
+        assert lab.status("calypso")["key"]["too_old"] is True
+        text = lab.oceanid("calypso", "status").stdout
+        assert "91 days old, older than the 90 days of tunnel.key_lifetime: oceanid keys rotate" in text
+        time.sleep(3)  # it is looked at each second
+        assert said() == 1
+        line = next(line for line in log_of(lab, "calypso").splitlines() if "older than tunnel.key_lifetime" in line)
+        assert json.loads(line)["level"] == "warn" and json.loads(line)["age_days"] == "91"
+    finally:
+        lab.exec("calypso", "touch", f"{STATE}/private.key")
+    assert "older than" not in lab.oceanid("calypso", "status").stdout
+
+
+def test_nobody_who_knows_a_key_leaves_a_core_file(lab):
+    """By the limit, which programs that are started inherit; and by the flag that also keeps a core from a collector."""
+    netd, = lab.pids("styx", "oceanid-netd")
+    ours = [netd, *descendants(netd)]
+    daemons = lab.pids("styx", "wireguard-go")
+    assert len(ours) >= 3 and len(daemons) >= 2, (ours, daemons)
+    for pid in {*ours, *daemons}:
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.M), (pid, limits)
+    # Of a process that may not be dumped another account's files in /proc are root's.
+    workers = [pid for pid in ours if account(pid) != 0]
+    assert workers, ours
+    for pid in workers:
+        assert os.stat(f"/proc/{pid}/environ").st_uid == 0, pid
+    # And root's cannot be looked into without CAP_SYS_PTRACE, as any other without it can.
+    with subprocess.Popen([*WITHOUT_PTRACE, "sleep", "60"]) as plain:
+        try:
+            lab.wait_for(lambda: looks_into(plain.pid), 5)
+            assert not looks_into(netd)
+        finally:
+            plain.kill()
+
+
+def descendants(pid):
+    found = []
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *descendants(int(child))]
+    return found
+
+
+def account(pid):
+    return int(re.search(r"^Uid:\t(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
+def looks_into(pid):
+    return subprocess.run([*WITHOUT_PTRACE, "readlink", f"/proc/{pid}/exe"], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_metrics_tell_the_age(lab):
