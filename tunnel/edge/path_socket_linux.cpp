@@ -124,7 +124,9 @@ Result<void> PathSocket::open(Family family, const Mark& mark) {
     close();
     return fail_errno("preparing a socket for path probes", error);
   }
-  set(fd, SOL_SOCKET, SO_RCVBUF, receive_buffer);
+  // Above net.core.rmem_max where we may, as whoever has set a mark may.
+  if (!set(fd, SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer))
+    set(fd, SOL_SOCKET, SO_RCVBUF, receive_buffer);
   return {};
 }
 

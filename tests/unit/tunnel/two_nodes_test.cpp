@@ -156,6 +156,39 @@ TEST_F(TwoDaemons, ARestartAdoptsTheRunningDaemons) {
   EXPECT_GE(after.handshake_age, before.handshake_age) << "no new handshake was needed";
 }
 
+// The kernel shows twice what was asked for, and gives no more than net.core.rmem_max unasked.
+TEST_P(TwoNodes, SocketsForBurstsHaveRoomForThem) {
+  ASSERT_TRUE(both_up());
+  const auto room = [&](const std::string& filter, int least) {
+    return eventually(5s, [&] {
+      return a_->run("ss -Hnuam '" + filter + "' | tr -d '\\n' | grep -o 'rb[0-9]*' | " +
+                     "sort -u | awk -v n=" + std::to_string(least) +
+                     " '{ low += substr($0, 3) + 0 < n } END { exit NR == 0 || low }'") == 0;
+    });
+  };
+  constexpr int one_mebibyte = 2 << 20;
+  EXPECT_TRUE(room("sport = :51821 src 0.0.0.0", one_mebibyte)) << "of the path's probes";
+  if (GetParam() == BackendChoice::kernel) return;  // it has no such queue
+  EXPECT_TRUE(room("sport = :51820", one_mebibyte)) << "of wireguard-go";
+}
+
+TEST_F(TwoDaemons, TheProgramOfTheConfigurationIsTheOneThatRuns) {
+  ASSERT_TRUE(both_up());
+  const std::string copy = folder_ + "/another-wireguard-go";
+  ASSERT_EQ(a_->run("cp \"$(command -v wireguard-go)\" " + copy), 0);
+  a_->kill_manager();
+  ASSERT_EQ(a_->run("ip link del oc-b; ip link del oc-hub"), 0);
+  a_->wanted.settings.wireguard_go = copy;
+  a_->start();
+  ASSERT_TRUE(both_up()) << a_->command("status");
+  for (const char* device : {"oc-b", "oc-hub"})
+    EXPECT_EQ(
+        std::filesystem::read_symlink("/proc/" + std::to_string(*a_->daemon(device)) + "/exe"),
+        copy);
+  EXPECT_NE(std::filesystem::read_symlink("/proc/" + std::to_string(*b_->daemon("oc-a")) + "/exe"),
+            copy);
+}
+
 TEST_P(TwoNodes, IPv6InsideAndOutside) {
   reconfigure([](TunnelManager::Wanted& wanted, bool is_a) {
     wanted.settings.addresses = {*IpAddress::parse(is_a ? "2001:db8:99::1" : "2001:db8:99::2")};
