@@ -114,16 +114,21 @@ def path_mtu(state: State, node: plan.Node, on: bool, arguments: list[str]) -> N
             f"route replace {plan.network_of(node.uplink4)} dev node proto kernel scope link src {node.gateway4}{lock}"]
     six = [] if home else [f"route replace default via fe80::1 dev wan metric 1024{lock}",
                            f"route replace {plan.network_of(node.uplink6)} dev node metric 1024{lock}"]
+    errors = ["icmp type destination-unreachable icmp code frag-needed drop", "icmpv6 type packet-too-big drop"]
+    silence = lambda: _rewrite(state, node, "path-mtu", {"errors": errors} if on and silent else {})
     namespace = state.namespace(who)
+    if on:
+        silence()  # first: under a transfer the new routes would have said a word before the rules are there
     batch(namespace, "\n".join(four) + "\n", "-4")
     if six and (mtu == 0 or mtu >= 1280):
         batch(namespace, "\n".join(six) + "\n", "-6")
-    for one in () if on else (who, node.name, *node.pods):
-        # What the kernels have learned about the smaller path would outlive it by ten minutes.
+    for one in () if on else plan.EVERYONE:
+        # What the kernels have learned about the smaller path would outlive it by ten minutes; a server would even offer
+        # new connections a smaller MSS (ipv4_default_advmss() looks at the path).
         for family in ("-4", "-6"):
             batch(state.namespace(one), "route flush cache\n", family)
-    errors = ["icmp type destination-unreachable icmp code frag-needed drop", "icmpv6 type packet-too-big drop"]
-    _rewrite(state, node, "path-mtu", {"errors": errors} if on and silent else {})
+    if not on:
+        silence()
 
 
 def kill(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:
