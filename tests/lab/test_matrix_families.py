@@ -1,5 +1,6 @@
 """Dual-stack pods: both families through the exits, or IPv6 blocked or left alone; tunnels of every size. In a lab of
 its own where tunnels, exits and pods have both families."""
+import pathlib
 import re
 
 import pytest
@@ -131,6 +132,30 @@ def test_ipv6_at_1230_is_refused_and_explained(both):
             assert refused.returncode != 0
             assert "tunnel.mtu: found 1230" in refused.stderr + refused.stdout and "1280" in refused.stderr + refused.stdout
         both.carried(six=SIX)
+
+
+def test_a_path_too_narrow_for_ipv6_keeps_its_minimum_and_says_so(both, restored):
+    """Packets between what the path carries and 1280 travel in pieces or get lost; none takes another way."""
+    lab = both.lab
+    log = pathlib.Path(f"/run/oceanid-lab/{lab.name}/log/oceanid-styx.log")
+    said = log.stat().st_size
+
+    def narrow():
+        metrics = lab.exec("styx", "curl", "-sS", "http://127.0.0.1:2000/metrics").stdout
+        return int(re.search(r'^oceanid_tunnel_path_too_narrow\{peer="tethys"\} (\d)$', metrics, re.M)[1])
+    configure(lab, lambda text: text.replace("tunnel:\n", "tunnel:\n  mtu_raise: 8s\n"))
+    assert narrow() == 0
+    with both.case() as undo:
+        undo.callback(lab.fault, "path-mtu", "off", "styx")
+        lab.fault("path-mtu", "on", "styx", "1300")
+        lab.wait_for(narrow, 10)
+        assert "mtu 1280 " in lab.exec("styx", "ip", "link", "show", "oc-tethys").stdout
+        with log.open() as lines:
+            lines.seek(said)
+            assert "the path is too narrow for IPv6 inside the tunnel" in lines.read()
+        lab.exec("pod-styx-1", "ping", "-6", "-c", "3", "-i", "0.2", "-W", "1", "-s", str(1280 - 48), WWW6, check=False)
+        both.carried(six=SIX)
+    lab.wait_for(lambda: not narrow(), 20)
 
 
 def test_open_connections_of_both_families_are_reset(both):
