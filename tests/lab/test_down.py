@@ -11,7 +11,9 @@ ip -o addr show | sed 's/^[0-9]*: //' | sort
 for knob in ip_forward conf/*/rp_filter conf/*/src_valid_mark conf/*/forwarding; do
     for file in /proc/sys/net/ipv4/$knob; do echo "$file $(cat $file)"; done
 done
-for file in /proc/sys/net/ipv6/conf/*/forwarding; do echo "$file $(cat $file)"; done
+for file in /proc/sys/net/ipv6/conf/*/{forwarding,accept_ra} /proc/sys/net/netfilter/nf_conntrack_acct; do
+    echo "$file $(cat $file)"
+done
 """
 
 
@@ -26,10 +28,10 @@ def settled(lab, node):
 
 
 @pytest.fixture
-def bare(program):
+def bare(program, request):
     lab = Lab("ocdown", program)
     lab.run("down")
-    lab.run("up", "--no-gateway", timeout=120)
+    lab.run("up", "--no-gateway", *getattr(request, "param", ()), timeout=120)
     try:
         for node in NODES:
             settled(lab, node)
@@ -62,22 +64,28 @@ def test_down_restores_everything(whole_lab, stopped_first, tmp_path):
     lab.healthy()
 
 
-def test_against_a_node_that_never_saw_the_gateway(bare, program):
+@pytest.mark.parametrize("bare, mode", ((("--ipv6", "block"), "block"), (("--ipv6", "exit"), "exit")), ids=("ipv6 block", "ipv6 exit"),
+                         indirect=["bare"])
+def test_against_a_node_that_never_saw_the_gateway(bare, program, mode):
     """The first start ever, on an exit: what `down` leaves is what was there."""
     config = """
 node: tethys
-tunnel: { address: [10.99.0.1], peers: [{ name: styx, public_key: "%s", address: [10.99.0.3], networks: [10.42.1.0/24] }] }
-exits: [{ name: tethys, self: true, address: [203.0.113.10] }]
-serve_exit: { uplink: eth0, address: [203.0.113.10], clients: [10.42.0.0/16, 10.99.0.0/24] }
-routing: { sources: [10.42.0.0/24], interfaces: [cni0], bypass: [10.42.0.0/16, 10.43.0.0/16, 100.64.0.0/10] }
-"""
+tunnel: { address: [10.99.0.1, "fd99::1"], peers: [{ name: styx, public_key: "%s", address: [10.99.0.3, "fd99::3"], networks: [10.42.1.0/24, "fd42:1::/64"] }] }
+exits: [{ name: tethys, self: true, address: [203.0.113.10, "2001:db8:113::10"] }]
+serve_exit: { uplink: eth0, address: [203.0.113.10, "2001:db8:113::10"], clients: [10.42.0.0/16, 10.99.0.0/24CLIENTS] }
+routing: { sources: [10.42.0.0/24, "fd42:0::/64"], interfaces: [cni0], bypass: [10.42.0.0/16, 10.43.0.0/16, 100.64.0.0/10, "fd42::/16"], ipv6: MODE }
+""".replace("MODE", mode).replace("CLIENTS", ', "fd42::/16"' if mode == "exit" else "")
+    # As a machine has them that nobody has set up: what the gateway writes there is not there yet.
+    bare.exec("tethys", "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=1", "net.netfilter.nf_conntrack_acct=0")
     key = bare.exec("tethys", "bash", "-c", "wg genkey | wg pubkey").stdout.strip()
     bare.exec("tethys", "bash", "-c", "mkdir -p /etc/oceanid; cat > /etc/oceanid/oceanid.yaml", input=config % key)
     before = bare.exec("tethys", "bash", "-c", READ).stdout
     gateway = bare.popen("tethys", program, "run", "-c", "/etc/oceanid/oceanid.yaml")
     try:
         bare.wait_for(lambda: "in_force\":true" in bare.oceanid("tethys", "status", "--json", check=False).stdout.replace(" ", ""))
-        assert bare.exec("tethys", "bash", "-c", READ).stdout != before
+        during = bare.exec("tethys", "bash", "-c", READ).stdout
+        assert "oceanid" in during and "nf_conntrack_acct 1\n" in during
+        assert f"eth0/accept_ra {'2' if mode == 'exit' else '1'}\n" in during
         bare.oceanid("tethys", "down")
         gateway.communicate(timeout=60)
     finally:
