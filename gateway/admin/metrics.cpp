@@ -285,7 +285,10 @@ std::string metrics_text(const View& view) {
   peer_families(out, view.gateway);
   key_families(out, view.gateway);
   const auto& routing = view.gateway.routing;
-  out.counter("oceanid_routing_leaks_blocked_total", "Packets that the kill switch stopped");
+  out.counter(
+      "oceanid_routing_leaks_blocked_total",
+      "Packets that got past the routing rules and were stopped by the kill switch in "
+      "nftables; what the routing rules refuse, as while no exit is usable, is not counted");
   out.value(number(routing.leaks_blocked));
   out.gauge("oceanid_routing_flows", "Connections of pods through the active exit");
   out.value(number(routing.flows));

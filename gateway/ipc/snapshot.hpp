@@ -137,7 +137,7 @@ struct RoutingView {
   double last_apply_seconds = 0;
   std::uint64_t applies = 0;
   std::uint64_t changes = 0;
-  std::uint64_t leaks_blocked = 0;
+  std::uint64_t leaks_blocked = 0;  // by nftables; what routing refuses never gets there
   std::uint64_t flows = 0;          // connections of pods through the active exit
   std::uint64_t flows_reset = 0;    // after a switch, since the start
   std::uint64_t flows_unknown = 0;  // not kept track of for want of room

@@ -54,9 +54,11 @@ void Network::describe_transport(ipc::TunnelView& view, const tunnel::TunnelStat
 
 void Network::describe(ipc::GatewaySnapshot& out) {
   if (kernel_ && routing_view_.enabled) {
-    // Both are the kill switch at work: what would have left around the exit, and what would have
-    // left an exit untranslated. A new ruleset counts from zero, the sum goes on; a table that is
-    // gone for the moment counts nothing.
+    // Both are the kill switch's second layer at work: what would have left around the exit, and
+    // what would have left an exit untranslated. Packets that the first one refuses (an unreachable
+    // route or rule) pass no hook of nftables afterwards, and the kernel has no counter for them:
+    // of an unreachable route's ip_error() counts none, and rules have no statistics. A new ruleset
+    // counts from zero, the sum goes on; a table that is gone for the moment counts nothing.
     for (const auto* name : {"leak_blocked", "lastline_blocked"})
       if (const auto packets = kernel_->counter_packets(name)) {
         std::uint64_t& seen = leaks_seen_[name];

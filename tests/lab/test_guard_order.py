@@ -131,7 +131,7 @@ def test_the_gateway_takes_over_what_the_guard_made_and_leaves_it_behind(world):
     world.cni_up()
     world.start()
     assert world.try_everything() == 0
-    assert world.status()["routing"]["leaks_blocked"] + world.sh("node", "ip -s route show table 13128").stdout.count("unreachable") > 0
+    assert world.status()["routing"]["leaks_blocked"] == 0, "routing refuses first, and counts nothing"
     world.stop(signal.SIGKILL)
     assert world.try_everything() == 0
     world.guard()
