@@ -341,6 +341,26 @@ def test_no_leak_when_a_tunnel_is_deleted(device):
         assert world.counter("internet", "private", "leaks") == 0
 
 
+def test_an_exit_with_a_map_gives_each_source_its_address_and_the_others_none():
+    """In a world of its own: its addresses are none that leaks are told from."""
+    with World() as world:
+        world.apply("styx")
+        world.apply("tethys", "mapped-exit")
+        for address in ("203.0.113.11", "203.0.113.12"):
+            world.on("tethys", "ip", "addr", "add", f"{address}/28", "dev", "eth0")
+        for kind in ("tcp", "udp"):
+            assert world.seen("pod-styx-1", kind) == "203.0.113.11"
+            assert world.seen("pod-styx-2", kind) == "203.0.113.12", "the longest prefix counts"
+        assert refused(world.seen("styx", "udp", device="oc-tethys", wait=0.5)), "the tunnel's end is in no line of the map"
+        # Were it let through, it would find no address: the last line is behind.
+        world.on("tethys", "nft", "add", "element", "inet", "oceanid", "clients4", "{ 10.99.0.3 }")
+        before = world.counter("tethys", "lastline_blocked")
+        assert refused(world.seen("styx", "udp", device="oc-tethys", wait=0.5))
+        assert world.counter("tethys", "lastline_blocked") > before
+        world.settle()
+        assert world.counter("internet", "private", "leaks") == 0
+
+
 @pytest.mark.parametrize("held_by", ["rules", "nftables"])
 def test_cluster_traffic_never_takes_the_uplink(held_by):
     """flannel.1 and the mesh are gone: main's default route would take pods' packets. Either layer holds them alone."""

@@ -302,6 +302,7 @@ inline Inputs mapped_exit() {
   Inputs in = exit_without_pods();
   in.serve_exit->snat = SnatMap{{prefix("10.42.0.0/16"), address("203.0.113.10")},
                                 {prefix("10.42.1.0/24"), address("203.0.113.11")},
+                                {prefix("10.42.1.12/32"), address("203.0.113.12")},
                                 {prefix("10.42.3.0/24"), address("203.0.113.12")}};
   return in;
 }
