@@ -320,6 +320,28 @@ TEST(NftListing, ForeignChainsMarksAndTranslation) {
   EXPECT_TRUE(survey->flannel_masquerade);
 }
 
+// As firewalld 1.3 with its nftables backend writes them: no policy, a reject at the end.
+TEST(NftListing, FirewalldIsKnownByItsTable) {
+  const auto survey = survey_of_listing(R"({"nftables":[
+{"table":{"family":"inet","name":"firewalld","handle":1}},
+{"chain":{"family":"inet","table":"firewalld","name":"filter_INPUT","type":"filter","hook":"input","prio":10,"policy":"accept"}},
+{"chain":{"family":"inet","table":"firewalld","name":"filter_IN_public_allow"}},
+{"rule":{"family":"inet","table":"firewalld","chain":"filter_INPUT","expr":[{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}},{"accept":null}]}},
+{"rule":{"family":"inet","table":"firewalld","chain":"filter_INPUT","expr":[{"jump":{"target":"filter_INPUT_ZONES"}}]}},
+{"rule":{"family":"inet","table":"firewalld","chain":"filter_INPUT","expr":[{"reject":{"type":"icmpx","expr":"admin-prohibited"}}]}},
+{"rule":{"family":"inet","table":"firewalld","chain":"filter_IN_public_allow","expr":[{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":22}},{"accept":null}]}}
+]})");
+  ASSERT_TRUE(survey) << survey.error().what;
+  ASSERT_EQ(survey->closed.size(), 1U);
+  EXPECT_EQ(survey->closed[0].kind, Firewall::firewalld);
+  EXPECT_THAT(survey->closed[0].ports, testing::ElementsAre(PortRange{false, 22, 22}));
+  HostState host = fine_host();
+  host.nft = *survey;
+  EXPECT_THAT(judge_host(examples::tethys(), host),
+              finds(Severity::error, "inet firewalld filter_INPUT refuses",
+                    "firewall-cmd --permanent --add-port=51820/udp && firewall-cmd --reload"));
+}
+
 TEST(NftListing, NonsenseIsAnError) {
   for (const auto* text : {"", "{}", "[]", "{\"nftables\":7}", "{\"nftables\":[{\"rule\""})
     EXPECT_FALSE(survey_of_listing(text)) << text;
