@@ -1,5 +1,7 @@
 #include "gateway/process/routing_inputs.hpp"
 
+#include "routing/core/plan.hpp"
+
 #include <map>
 
 #include <gtest/gtest.h>
@@ -128,6 +130,24 @@ TEST(RoutingInputs, OnlyDevicesThatExistMaySkipTheRulesAndOnlyWhereAskedFor) {
   EXPECT_EQ(fast(), "cni0 4 pods tracked; oc-hub 10 hub; eth0 2 uplink; ");
   scene.config.exits.erase(scene.config.exits.begin());
   EXPECT_EQ(fast(), "oc-hub 10 hub; eth0 2 uplink; ") << "pods take another exit";
+}
+
+// Their sockets are bound to the exit's device, whose table every exit has, named by a role or not.
+TEST(RoutingInputs, RolesAndForwardsThatArePinnedAskNothingMoreOfTheKernel) {
+  Scene scene;
+  scene.config.forwards.emplace_back().bind = SocketAddress::parse("[::]:5432").value();
+  const auto plan = [&] {
+    return routing::to_text(
+        routing::plan(routing_inputs(scene.config, scene.facts, {}, {}, ExitTable{})));
+  };
+  const std::string before = plan();
+  EXPECT_NE(before.find("oif oc-meliae lookup 13130"), std::string::npos) << before;
+  proxy::Role& role = scene.config.proxy.policy.roles.emplace_back();
+  role.name = "partner";
+  role.sources = {net("10.42.0.7/32")};
+  role.exit = std::vector<std::string>{"meliae"};
+  scene.config.forwards[0].exit = std::vector<std::string>{"meliae", "tethys"};
+  EXPECT_EQ(plan(), before);
 }
 
 TEST(RoutingInputs, CountOnlyTheUnderlayAsOnLink) {
