@@ -204,6 +204,15 @@ def lab(whole_lab):
         whole_lab.up()
 
 
+@pytest.fixture
+def capture(lab):
+    """The second observer in the internet (see matrix.py), for one test: it sees each packet, apart from nftables."""
+    from matrix import Capture
+    capture = Capture(lab)
+    yield capture
+    capture.close()
+
+
 @pytest.fixture(scope="module")
 def witness(whole_lab):
     """Traffic on every node and two observers in the internet, for all tests of one file (see matrix.py)."""

@@ -61,6 +61,21 @@ class Worker:
         self.process.stderr.close()
 
 
+class Capture(Worker):
+    """What reaches the internet, packet by packet; `also` are further sources that are right, as LINE=ADDRESS."""
+
+    def __init__(self, lab, *also):
+        super().__init__(lab, "internet", "capture", *also)
+        assert self.hear() == "ready\n"
+
+    def only_exits(self):
+        """How many packets came, all of them from the exits' addresses."""
+        seen = self.report()
+        assert seen["lost"] == 0, "the capture is incomplete"
+        assert not seen["wrong"], seen["wrong"]
+        return seen["right"]
+
+
 class Witness:
     def __init__(self, lab, six=False):
         self.lab = lab
@@ -70,9 +85,8 @@ class Witness:
 
     def start(self):
         lab, six = self.lab, self.six
-        self.capture = Worker(lab, "internet", "capture")
+        self.capture = Capture(lab)
         self.pods = {f"pod-{node}-1": Worker(lab, f"pod-{node}-1", "traffic", *(["--six"] if six else [])) for node in NODES}
-        assert self.capture.hear() == "ready\n"
 
     def close(self):
         for worker in (*self.pods.values(), self.capture):
