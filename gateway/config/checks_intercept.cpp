@@ -60,6 +60,13 @@ void Checker::interception(const std::string& path, const proxy::ListenerSetting
                   "[::], 0.0.0.0 or that address"));
     return;
   }
+  // Nothing else tells a connection that was brought here from one that was made to us.
+  if (listener.takes_by_tproxy() &&
+      std::ranges::find(listener.intercept->ports, listener.bind.port) !=
+          listener.intercept->ports.end())
+    add(path + ".intercept.ports",
+        found_but(fmt::format("{}, the listener's own, with mode: tproxy", listener.bind.port),
+                  "a listener on another port"));
   const auto& sources = listener.intercept->sources;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const std::string item = item_path(path + ".intercept.sources", i);

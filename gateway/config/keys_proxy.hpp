@@ -12,6 +12,8 @@ inline constexpr std::array listener_protocols{
     Choice{"http", proxy::ListenerProtocol::http},
     Choice{"socks5", proxy::ListenerProtocol::socks5},
     Choice{"transparent", proxy::ListenerProtocol::transparent}};
+inline constexpr std::array intercept_modes{Choice{"redirect", proxy::InterceptMode::redirect},
+                                            Choice{"tproxy", proxy::InterceptMode::tproxy}};
 inline constexpr std::array policy_defaults{Choice{"allow", proxy::PolicyDefault::allow},
                                             Choice{"deny", proxy::PolicyDefault::deny},
                                             Choice{"report", proxy::PolicyDefault::report}};
@@ -23,6 +25,7 @@ inline constexpr std::array forward_probes{
     Choice{"postgres", proxy::ForwardProbe::postgres}, Choice{"none", proxy::ForwardProbe::none}};
 
 inline constexpr EnumType<proxy::ListenerProtocol> listener_protocol{listener_protocols};
+inline constexpr EnumType<proxy::InterceptMode> intercept_mode{intercept_modes};
 inline constexpr EnumType<proxy::PolicyDefault> policy_default{policy_defaults};
 inline constexpr EnumType<proxy::RoleAction> role_action{role_actions};
 inline constexpr EnumType<proxy::ForwardProbe> forward_probe{forward_probes};
@@ -40,6 +43,10 @@ template <class Visitor>
 void describe(Visitor& v, proxy::Intercept& s) {
   v.field({"sources", "whose connections are taken", true}, s.sources, List{prefix, true});
   v.field({"ports", "to which TCP ports; UDP to them is refused", true}, s.ports, List{port, true});
+  v.field({"mode",
+           "redirect translates their destination; tproxy leaves it, and needs a pods' bridge "
+           "without bridge-nf-call-iptables"},
+          s.mode, intercept_mode);
 }
 
 template <class Visitor>

@@ -21,6 +21,7 @@ namespace oceanid::process {
 struct WantedListener {
   ipc::ListenerTag tag;
   SocketAddress bind;
+  bool transparent = false;  // takes connections to any address (TPROXY)
 };
 
 // tunnel.tls.bind is not the worker's but the transport's.

@@ -22,6 +22,17 @@ constexpr int accept_backlog =
 constexpr int first_inherited_fd = 3;
 constexpr std::string_view store_prefix = "oceanid.";
 
+// IPv4's option is the same flag of the socket in both families. It is never taken back: without
+// rules that assign packets to it, it changes nothing.
+Result<void> make_transparent(int fd, const WantedListener& wanted) {
+  const int on = 1;
+  if (!wanted.transparent || ::setsockopt(fd, SOL_IP, IP_TRANSPARENT, &on, sizeof on) == 0)
+    return {};
+  auto failed = fail_errno(fmt::format("listen on {} (IP_TRANSPARENT)", wanted.bind.to_string()));
+  if (failed.error().os_error == EPERM) failed.error().what += "; intercept needs CAP_NET_ADMIN";
+  return failed;
+}
+
 Result<UniqueFd> open_socket(const WantedListener& wanted) {
   const auto where = fmt::format("listen on {}", wanted.bind.to_string());
   const int family = wanted.bind.address.is_v4() ? AF_INET : AF_INET6;
@@ -46,6 +57,8 @@ Result<UniqueFd> open_socket(const WantedListener& wanted) {
       failed.error().what += "; ports below 1024 need CAP_NET_BIND_SERVICE when the gateway starts";
     return failed;
   }
+  if (auto done = make_transparent(fd.get(), wanted); !done)
+    return std::unexpected(std::move(done.error()));
   if (::listen(fd.get(), accept_backlog) != 0) return fail_errno(where);
   return fd;
 }
@@ -95,7 +108,8 @@ std::string key_of_store_name(const std::string& name) {
 
 std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t cores) {
   std::vector<WantedListener> out;
-  const auto add = [&](std::string_view kind, const SocketAddress& bind, std::uint32_t count) {
+  const auto add = [&](std::string_view kind, const SocketAddress& bind, std::uint32_t count,
+                       bool transparent = false) {
     for (std::uint32_t core = 0; core < count; ++core) {
       WantedListener wanted;
       wanted.tag.kind = kind;
@@ -103,11 +117,12 @@ std::vector<WantedListener> wanted_listeners(const Config& config, std::uint32_t
       wanted.tag.core = core;
       wanted.tag.key = fmt::format("{} {} #{}", kind, bind.to_string(), core);
       wanted.bind = bind;
+      wanted.transparent = transparent;
       out.push_back(std::move(wanted));
     }
   };
   for (const auto& listener : config.proxy.listeners)
-    add("proxy", listener.bind, cores);
+    add("proxy", listener.bind, cores, listener.takes_by_tproxy());
   for (const auto& forward : config.forwards)
     add("forward", forward.bind, cores);
   add("admin", config.admin_bind, 1);
@@ -145,7 +160,11 @@ std::vector<std::string> ListenerSet::adopt_inherited(const std::vector<WantedLi
 Result<void> ListenerSet::open(const std::vector<WantedListener>& wanted) {
   std::map<std::string, UniqueFd> fresh;
   for (const auto& one : wanted) {
-    if (sockets_.contains(one.tag.key)) continue;
+    if (const auto kept = sockets_.find(one.tag.key); kept != sockets_.end()) {
+      if (auto done = make_transparent(kept->second.get(), one); !done)
+        return std::unexpected(std::move(done.error()));
+      continue;
+    }
     auto fd = open_socket(one);
     if (!fd) return std::unexpected(std::move(fd.error()));
     fresh.insert_or_assign(one.tag.key, std::move(*fd));

@@ -119,8 +119,23 @@ std::vector<routing::Interception> interceptions(const Config& config) {
   std::vector<routing::Interception> out;
   for (const auto& listener : config.proxy.listeners)
     if (listener.intercept)
-      out.push_back({listener.intercept->sources, listener.intercept->ports, listener.bind.port});
+      out.push_back({listener.intercept->sources, listener.intercept->ports, listener.bind.port,
+                     listener.takes_by_tproxy()});
   return out;
+}
+
+// Where the plan expects what transparent listeners take; without routing any link may bring it.
+bool brings_intercepted(const routing::Inputs& inputs, const routing::LinkFacts& link) {
+  if (inputs.routing)
+    return std::ranges::find(inputs.routing->interfaces, link.name) !=
+           inputs.routing->interfaces.end();
+  for (const auto& one : inputs.interceptions)
+    for (const Prefix& source : one.sources)
+      if (std::ranges::any_of(link.addresses, [&](const routing::AddressFacts& address) {
+            return address.network.overlaps(source);
+          }))
+        return true;
+  return false;
 }
 
 }  // namespace
@@ -211,6 +226,8 @@ routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& f
   out.local_addresses = local_addresses_of(facts);
   out.guarded_ports = guarded_ports(config);
   out.interceptions = interceptions(config);
+  for (const auto& link : facts.links)
+    if (link.tracked && brings_intercepted(out, link)) out.tracked_bridges.push_back(link.name);
   out.fast = fast_devices(config, facts);
   if (config.serve_exit) {
     if (const auto* uplink = routing::find_link(facts, config.serve_exit->uplink)) {

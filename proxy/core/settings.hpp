@@ -28,9 +28,13 @@ struct ListenerTls {
 
 enum class ListenerProtocol : std::uint8_t { http, socks5, transparent };
 
+// How connections come to a transparent listener: with another destination, or as they are.
+enum class InterceptMode : std::uint8_t { redirect, tproxy };
+
 struct Intercept {
   std::vector<Prefix> sources;
   std::vector<std::uint16_t> ports;
+  InterceptMode mode = InterceptMode::redirect;
   bool operator==(const Intercept&) const = default;
 };
 
@@ -41,6 +45,7 @@ struct ListenerSettings {
   std::vector<Prefix> trusted;  // who may send a PROXY protocol header
   std::optional<ListenerTls> tls;
   std::optional<Intercept> intercept;
+  bool takes_by_tproxy() const { return intercept && intercept->mode == InterceptMode::tproxy; }
   bool operator==(const ListenerSettings&) const = default;
 };
 

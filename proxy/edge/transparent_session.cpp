@@ -46,6 +46,7 @@ class TransparentSession {
       : core_(core),
         snapshot_(core.snapshot()),
         client_(std::move(connection.socket)),
+        listener_(std::move(connection.listener)),
         who_{connection.peer.address, {}, {}},
         trace_(core.begin(connection.peer, "transparent")) {}
 
@@ -61,9 +62,9 @@ class TransparentSession {
   std::optional<Refusal> find_destination() {
     if (!client_allowed(*snapshot_, who_.source))
       return Refusal{Reason::client_not_allowed, {}, {}};
-    const auto original = original_destination(client_.native_handle());
+    const auto original = original_destination(client_.native_handle(), listener_);
     if (!original) {
-      trace_.record.rule = "proxy.listeners.protocol: transparent, but nothing redirected this";
+      trace_.record.rule = "proxy.listeners.protocol: transparent, but nothing brought this here";
       return Refusal{Reason::bad_target, {}, {}};
     }
     original_ = *original;
@@ -145,6 +146,7 @@ class TransparentSession {
   ServerCore& core_;
   std::shared_ptr<const Snapshot> snapshot_;
   Descriptor client_;
+  ListenerSettings listener_;
   Identity who_;
   Trace trace_;
   SocketAddress original_;

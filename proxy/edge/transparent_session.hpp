@@ -1,6 +1,7 @@
 #pragma once
-// One connection that the kernel's redirect brought here. The client believes that it talks to the
-// destination itself, so we say nothing of our own: a refusal is a reset, and the access record.
+// One connection that nft's redirect or TPROXY brought here. The client believes that it talks to
+// the destination itself, so we say nothing of our own: a refusal is a reset, and the access
+// record.
 //
 //   original destination -> name (SNI or Host) -> policy -> slot -> dial the original address ->
 //   relay
@@ -17,7 +18,7 @@ namespace oceanid::proxy {
 
 awaitable<void> serve_transparent(ServerCore& core, ClientConnection client);
 
-// Where the connection was going before nft's redirect; none: it was not redirected.
-std::optional<SocketAddress> original_destination(int fd);
+// Where the connection was going; none: nothing brought it to `listener`.
+std::optional<SocketAddress> original_destination(int fd, const ListenerSettings& listener);
 
 }  // namespace oceanid::proxy

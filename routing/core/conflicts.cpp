@@ -144,6 +144,19 @@ void check_interfaces(const Inputs& in, std::vector<std::string>& out) {
   }
 }
 
+// br_netfilter runs iptables' and nftables' prerouting on the bridged frame, and what is routed
+// from the bridge drops the socket that TPROXY has chosen there (skb_orphan() in ip_rcv_core()).
+void check_tproxy(const Inputs& in, std::vector<std::string>& out) {
+  if (std::ranges::none_of(in.interceptions, &Interception::tproxy)) return;
+  for (const IfName& bridge : in.tracked_bridges)
+    out.push_back(fmt::format(
+        "proxy.listeners.intercept: mode tproxy loses what comes in by {}, a bridge whose frames "
+        "pass netfilter (net.bridge.bridge-nf-call-iptables=1 or bridge-nf-call-ip6tables=1, which "
+        "Kubernetes needs); use mode: redirect, or where nobody needs it: sysctl -w "
+        "net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0",
+        bridge.str()));
+}
+
 // Answers to the operator leave by the node's own rules, not by those for pods.
 void check_control(const Inputs& in, const ControlConnection& control,
                    std::vector<std::string>& out) {
@@ -202,6 +215,7 @@ std::vector<std::string> conflicts(const Inputs& inputs,
   }
   check_networks(inputs, out);
   check_tunnel_ends(inputs, out);
+  check_tproxy(inputs, out);
   if (control) check_control(inputs, *control, out);
   // Two links may name the same contradiction twice (a peer that dials us and that we dial).
   std::ranges::sort(out);

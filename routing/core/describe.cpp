@@ -194,6 +194,7 @@ std::string to_string(const Route& route) {
   std::string out;
   if (route.type == RouteType::unreachable) out = "unreachable ";
   if (route.type == RouteType::blackhole) out = "blackhole ";
+  if (route.type == RouteType::local) out = "local ";
   out += route.destination.length() == 0 ? "default" : route.destination.to_string();
   if (route.gateway) out += " via " + route.gateway->to_string();
   if (route.device) out += " dev " + route.device->str();

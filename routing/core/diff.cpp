@@ -21,7 +21,7 @@ Rule normalised(Rule rule) {
 
 Route normalised(Route route) {
   if (route.family == Family::v6 && route.metric == 0) route.metric = ipv6_default_metric;
-  if (route.type != RouteType::unicast) {
+  if (refuses(route.type)) {
     route.device.reset();  // IPv6 shows lo here
     route.gateway.reset();
   }
@@ -43,7 +43,7 @@ bool has_same_sets(const std::vector<NamedSet>& a, const std::vector<NamedSet>& 
 }
 
 bool is_closed(const Route& route) {
-  return route.type != RouteType::unicast;
+  return refuses(route.type);
 }
 
 // Order in which rules may appear: a goto whose target is missing matches nothing (kernel:
@@ -115,7 +115,7 @@ class Differ {
 };
 
 bool Differ::device_ready(const Route& route) {
-  if (route.type != RouteType::unicast || !route.device) return true;
+  if (is_closed(route) || !route.device) return true;
   const LinkActual* link = find(*route.device);
   const bool ours =
       std::ranges::find(desired_.links, *route.device, &LinkState::name) != desired_.links.end();

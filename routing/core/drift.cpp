@@ -188,7 +188,7 @@ Actual standing_after(const NetworkState& desired, const Actual& actual,
                 [&](const Rule& rule) { return rule.family == Family::v6 && !actual.ipv6; });
   std::erase_if(reached.routes, [&](const Route& route) {
     return (route.family == Family::v6 && !actual.ipv6) ||
-           (route.type == RouteType::unicast && route.device && !ready(*route.device));
+           (!refuses(route.type) && route.device && !ready(*route.device));
   });
   std::erase_if(reached.sysctls,
                 [&](const Sysctl& sysctl) { return !actual.sysctls.contains(sysctl.path); });

@@ -32,6 +32,11 @@ std::vector<Need> needed_ports(const Inputs& wanted) {
     if (!local && guarded.port != 0 && seen.insert(guarded.port).second)
       out.push_back({false, guarded.port, "clients of the gateway"});
   }
+  // TPROXY leaves the destination's port.
+  for (const Interception& one : wanted.interceptions)
+    for (const std::uint16_t port : one.ports)
+      if (one.tproxy && seen.insert(port).second)
+        out.push_back({false, port, "what a transparent listener takes"});
   if (wanted.tunnel_listen != 0) out.push_back({true, wanted.tunnel_listen, "peers that dial us"});
   if (wanted.tunnel_listen != 0 && wanted.probe_port != 0)
     out.push_back({true, wanted.probe_port, "the tunnels' probes"});

@@ -193,6 +193,8 @@ constexpr FeatureText feature_texts[] = {
     {"nft_reject_prerouting", Severity::warn, "nftables' reject in prerouting (resets at a switch)",
      "modprobe nft_reject_inet; needs Linux 5.9 or newer"},
     {"nft_fib", Severity::error, "nftables' fib expression", "modprobe nft_fib_inet"},
+    {"nft_tproxy", Severity::error, "nftables' tproxy statement",
+     "modprobe nft_tproxy; or use mode: redirect in proxy.listeners.intercept"},
     {"wireguard", Severity::ok, "WireGuard in the kernel", ""},
     {"tun", Severity::warn, "/dev/net/tun for wireguard-go", "modprobe tun"},
     {"conntrack_events", Severity::warn, "connection tracking's events",

@@ -62,7 +62,7 @@ void judge_rules(const Inputs& wanted, const HostState& host, Findings& out) {
 void judge_tables(const Inputs& wanted, const HostState& host, Findings& out) {
   const Scene scene(wanted);
   const std::uint32_t first = scene.numbers.table;
-  const std::uint32_t last = scene.return_table() + 2;  // return, overlay, intercept
+  const std::uint32_t last = scene.intercept_table();
   const auto ours = [&](std::uint32_t table) { return table >= first && table <= last; };
   const auto before = out.size();
   const std::string remedy = "set routing.table to a number whose successors are free, above 10000";

@@ -16,6 +16,8 @@ struct MarkBits {
   // 8 and 2: stays with the exit that is being drained. What a listener takes over is never steered
   // to an exit itself, so the two together are free for this.
   Mark draining;
+  // 2 without 8: of a connection that was brought to a transparent listener as it is.
+  Mark taken;
 };
 
 // A mask of fewer than four adjacent bits is refused by conflicts().
@@ -26,7 +28,7 @@ inline MarkBits mark_bits(const Mark& mark) {
     return Mark{value, value};
   };
   const std::uint32_t both = bit(1).value | bit(3).value;
-  return {bit(0), bit(1), bit(2), bit(3), Mark{both, both}};
+  return {bit(0), bit(1), bit(2), bit(3), Mark{both, both}, Mark{bit(1).value, both}};
 }
 
 }  // namespace oceanid::routing

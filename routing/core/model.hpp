@@ -89,6 +89,7 @@ struct Interception {
   std::vector<Prefix> sources;
   std::vector<std::uint16_t> ports;
   std::uint16_t to = 0;
+  bool tproxy = false;  // with its own destination, not translated
   bool operator==(const Interception&) const = default;
 };
 
@@ -116,6 +117,7 @@ struct Inputs {
   std::vector<IpAddress> local_addresses;  // of the node, on any interface but ours
   std::vector<GuardedPort> guarded_ports;
   std::vector<Interception> interceptions;
+  std::vector<IfName> tracked_bridges;  // that bring these, and are as LinkFacts::tracked says
   std::optional<IpAddress>
       uplink_source4;  // serve_exit.uplink's primary addresses, for `snat: auto`
   std::optional<IpAddress> uplink_source6;
@@ -168,7 +170,11 @@ struct Rule {  // carries route_protocol (FRA_PROTOCOL)
   auto operator<=>(const Rule&) const = default;
 };
 
-enum class RouteType : std::uint8_t { unicast, unreachable, blackhole };
+enum class RouteType : std::uint8_t { unicast, unreachable, blackhole, local };
+
+inline bool refuses(RouteType type) {
+  return type == RouteType::unreachable || type == RouteType::blackhole;
+}
 
 struct Route {  // carries route_protocol
   Family family = Family::v4;

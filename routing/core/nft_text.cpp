@@ -66,6 +66,7 @@ void NftParts::marks() {
   out.begin("pre", "filter hook prerouting priority mangle");
   out.line(fmt::format("ct direction reply ct mark & 0x{:08x} == 0x{:08x} {} return",
                        carried.mask | exempt.mask, carried.value, set_bit(carried, false)));
+  if (scene.assigns) out.line(is_taken(true) + " return");
   if (serves) out.line(fmt::format("iifname {} goto marks_of_clients", names(scene.hubs)));
   if (scene.steering) out.line(fmt::format("iifname {} goto marks_of_pods", names(scene.pods)));
   if (scene.steering)

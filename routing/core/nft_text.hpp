@@ -35,6 +35,7 @@ struct NftParts {
   std::string set_bit(const Mark& bit, bool connection) const;
   std::string has_bit(const Mark& bit, bool connection) const;
   std::string clear_bit(const Mark& bit, bool connection) const;
+  std::string is_taken(bool connection) const;
 
  private:
   void marks_of_pods();
@@ -66,6 +67,8 @@ struct NftParts {
   void known_peers();
   void exit_limits();
   void listeners();
+  void take_over();
+  void untaken(std::string_view answers);
   void refuse_around();
   std::string intercepted_from() const;
   std::vector<std::string> taken(const Interception& one, std::string_view protocol) const;

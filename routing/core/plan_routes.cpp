@@ -8,6 +8,8 @@
 namespace oceanid::routing::detail {
 namespace {
 
+// IPv6 turns metric 0 into 1024; the same number in both families keeps read-back equal.
+constexpr std::uint32_t default_metric = 1024;
 constexpr std::uint32_t last_metric = 4294967295U;
 // A peer that dials us is answered on the hub: its own prober and its exit device listen there.
 constexpr std::uint32_t hub_metric = 10;
@@ -31,8 +33,7 @@ Route default_by(const ExitPath& exit, Family family, std::uint32_t table) {
   route.family = family;
   route.table = table;
   route.destination = Prefix::any(family);
-  // IPv6 turns metric 0 into 1024; the same number in both families keeps read-back equal.
-  route.metric = 1024;
+  route.metric = default_metric;
   route.device = exit.device;
   if (!exit.tunnel) route.gateway = family == Family::v4 ? exit.gateway4 : exit.gateway6;
   route.on_link = route.gateway.has_value();
@@ -114,6 +115,22 @@ void add_overlay_table(const Scene& scene, std::vector<Route>& out) {
   }
 }
 
+// Every address is this host's own for what TPROXY has given to a socket here.
+void add_intercept_table(const Scene& scene, std::vector<Route>& out) {
+  if (!scene.assigns) return;
+  for (const Family family : families) {
+    Route route;
+    route.family = family;
+    route.table = scene.intercept_table();
+    route.destination = Prefix::any(family);
+    route.type = RouteType::local;
+    route.metric = default_metric;
+    route.device = IfName::parse("lo").value();
+    out.push_back(std::move(route));
+    out.push_back(unreachable_default(family, scene.intercept_table()));
+  }
+}
+
 }  // namespace
 
 std::vector<Route> make_routes(const Scene& scene) {
@@ -122,6 +139,7 @@ std::vector<Route> make_routes(const Scene& scene) {
   add_exit_tables(scene, out);
   add_return_table(scene, out);
   add_overlay_table(scene, out);
+  add_intercept_table(scene, out);
   std::ranges::sort(out);
   const auto rest = std::ranges::unique(out);
   out.erase(rest.begin(), rest.end());

@@ -2,9 +2,12 @@
 // preference, and `goto end` goes to +90.
 //
 //   +0   fwmark UNDERLAY                      goto end    the tunnels' outer packets
+//   +0   iif PODS fwmark TAKEN                lookup I    given to a transparent listener (TPROXY)
+//   +0   iif lo fwmark TAKEN                  goto end    without PODS; see below
 //   +1   iif PODS                             goto +40    shorter ways, see below
 //   +2   iif UPLINK                           goto +30
 //   +3   iif TUNNEL                           goto +20
+//   +4   fwmark TAKEN                         lookup I    likewise
 //   +5   iif lo to PEER-ADDRESS               lookup R    own traffic to the other tunnel ends
 //   +6   iif lo from OWN-TUNNEL to PEER-NET   lookup R    answers of our tunnel address
 //   +7   iif lo fwmark CARRIED to PEER-NET    lookup R    exit: errors and resets for clients
@@ -38,7 +41,10 @@
 // ruleset`) must not follow main's default out of the cluster.
 //
 // T the egress table, T+1+i the table of exit i, R the return table, O the overlay's (peers'
-// prefixes only: what it does not have goes on to the next rule). Two facts behind this:
+// prefixes only: what it does not have goes on to the next rule), I the interception's, where every
+// destination is local. The look-up of rp_filter for what is delivered here runs with iif = lo, and
+// an answer's, too: for them I would make the client's address one of ours (under src_valid_mark,
+// or with tcp_fwmark_accept). Two facts behind this:
 // rp_filter's reverse look-up of a forwarded packet runs with iif = the device that it leaves by
 // and, under src_valid_mark, with its mark, so that the packets of an answer need the marks of the
 // question; and CARRIED is set by our nft prerouting chain only, so that a flushed ruleset turns
@@ -62,6 +68,7 @@ class RuleBook {
 
   std::vector<Rule> take();
 
+  void taken();
   void tunnels();
   void serving();
   void overlay();
@@ -113,10 +120,10 @@ void RuleBook::sort() {
 
 void RuleBook::shorten(Family family) {
   for (const IfName& interface : scene_.pods)
-    jump(family, interface, 1, 5);
-  if (scene_.in.serve_exit) jump(family, scene_.in.serve_exit->uplink, 2, 5);
+    jump(family, interface, 1, 4);
+  if (scene_.in.serve_exit) jump(family, scene_.in.serve_exit->uplink, 2, 4);
   for (const IfName& tunnel : scene_.tunnels)
-    jump(family, tunnel, 3, 5);
+    jump(family, tunnel, 3, 4);
   jump(family, loopback_, 13, 14);
 }
 
@@ -141,6 +148,23 @@ void RuleBook::to_peers(const Prefix& network) {
     rule.iif = loopback_;
     rule.from = Prefix::host(own);
     rule.to = network;
+  }
+}
+
+void RuleBook::taken() {
+  if (!scene_.assigns) return;
+  const RuleAction deliver = Lookup{scene_.intercept_table()};
+  for (const Family family : families) {
+    const auto marked = [&](std::uint32_t offset, RuleAction action) -> Rule& {
+      Rule& rule = add(family, offset, action);
+      rule.mark = scene_.marks.taken;
+      return rule;
+    };
+    for (const IfName& interface : scene_.pods)
+      marked(0, deliver).iif = interface;
+    if (!scene_.pods.empty()) continue;
+    marked(0, end_).iif = loopback_;
+    marked(4, deliver);
   }
 }
 
@@ -394,6 +418,7 @@ void RuleBook::spread(Rule model, const Prefixes& sources, const Selector& selec
 
 std::vector<Rule> make_rules(const Scene& scene) {
   RuleBook book(scene);
+  book.taken();
   book.tunnels();
   book.serving();
   book.overlay();

@@ -53,6 +53,7 @@ Scene::Scene(const Inputs& inputs) : in(inputs) {
   marks = mark_bits(numbers.mark);
   tracking = in.routing || in.serve_exit || !in.exits.empty() || in.overlay || in.transport ||
              !in.interceptions.empty();
+  assigns = std::ranges::any_of(in.interceptions, &Interception::tproxy);
   collect_links();
   if (in.routing) {
     sources = unique(in.routing->sources);

@@ -33,6 +33,7 @@ struct Scene {
   // comes out of them is a peer's own, which WireGuard has checked, while an exit's tunnel brings
   // answers from everywhere.
   bool tracking = false;
+  bool assigns = false;     // some transparent listener takes packets as they are (TPROXY)
   bool needs_mark = false;  // steered packets need our ruleset to be translated on this node
 
   std::vector<IfName> pods;     // routing.interfaces
@@ -61,6 +62,7 @@ struct Scene {
   }
   std::uint32_t return_table() const { return exit_table(in.exits.size()); }
   std::uint32_t overlay_table() const { return return_table() + 1; }
+  std::uint32_t intercept_table() const { return return_table() + 2; }
   // The exit that routed traffic of this family takes now, when its device exists.
   const ExitPath* active(Family family) const;
   const ExitPath* pinned(const Selector& selector) const;

@@ -120,7 +120,7 @@ bool accepted(const std::string& inside) {
   return ran && ran->status == 0;
 }
 
-void try_features(HostState& out) {
+void try_features(const Inputs& wanted, HostState& out) {
   const auto version = run_program({"nft", "--version"}, {});
   out.features["nft"] = version && version->status == 0;
   if (out.features["nft"] && ::geteuid() == 0) {
@@ -130,6 +130,9 @@ void try_features(HostState& out) {
         "chain c { type filter hook prerouting priority 0; tcp dport 9 reject with tcp reset; }");
     out.features["nft_fib"] =
         accepted("chain c { type filter hook prerouting priority 0; fib daddr type local; }");
+    if (std::ranges::any_of(wanted.interceptions, &Interception::tproxy))
+      out.features["nft_tproxy"] = accepted(
+          "chain c { type filter hook prerouting priority 0; meta l4proto tcp tproxy to :9; }");
     out.features["flowtable"] = accepted(
         "flowtable f { hook ingress priority 0; devices = { lo }; counter; }\n"
         "chain c { type filter hook forward priority 10; flow add @f; }");
@@ -181,7 +184,7 @@ Result<HostState> survey_host(const Inputs& wanted, Depth depth) {
   const auto listing = run_program({"nft", "-j", "list", "ruleset"}, {});
   if (listing && listing->status == 0)
     if (auto survey = survey_of_listing(listing->output)) out.nft = std::move(*survey);
-  try_features(out);
+  try_features(wanted, out);
   return out;
 }
 

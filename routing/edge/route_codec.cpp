@@ -24,6 +24,8 @@ std::uint8_t type_number(RouteType type) {
       return RTN_UNREACHABLE;
     case RouteType::blackhole:
       return RTN_BLACKHOLE;
+    case RouteType::local:
+      return RTN_LOCAL;
   }
   return RTN_UNSPEC;
 }
@@ -32,6 +34,7 @@ std::optional<RouteType> type_of(std::uint8_t number) {
   if (number == RTN_UNICAST) return RouteType::unicast;
   if (number == RTN_UNREACHABLE) return RouteType::unreachable;
   if (number == RTN_BLACKHOLE) return RouteType::blackhole;
+  if (number == RTN_LOCAL) return RouteType::local;
   return std::nullopt;
 }
 
@@ -84,7 +87,9 @@ Message encode_route(RouteAction action, const Route& route, std::uint32_t devic
   head.rtm_protocol = removes ? RTPROT_UNSPEC : route_protocol;
   head.rtm_type = type_number(route.type);
   const bool on_link = route.type == RouteType::unicast && !route.gateway;
-  head.rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  head.rtm_scope = on_link                          ? RT_SCOPE_LINK
+                   : route.type == RouteType::local ? RT_SCOPE_HOST
+                                                    : RT_SCOPE_UNIVERSE;
   if (removes) head.rtm_scope = RT_SCOPE_NOWHERE;  // any
   if (route.gateway && route.on_link) head.rtm_flags |= RTNH_F_ONLINK;
 
@@ -129,7 +134,7 @@ std::optional<DecodedRoute> decode_route(const nlmsghdr& message) {
     route.destination = network_of(*address, head.rtm_dst_len);
   }
   route.source = attributes.address(RTA_PREFSRC, route.family);
-  if (*type != RouteType::unicast) return out;  // IPv6 shows lo as the device here
+  if (refuses(*type)) return out;  // IPv6 shows lo as the device here
   out.device = attributes.u32(RTA_OIF).value_or(0);
   route.gateway = decode_gateway(attributes, route.family);
   route.on_link = route.gateway && (head.rtm_flags & RTNH_F_ONLINK) != 0;

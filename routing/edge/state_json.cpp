@@ -184,7 +184,7 @@ void decode(Reader& in, Route& route) {
   route.destination = in.parsed<Prefix>("destination");
   route.family = route.destination.family();
   route.table = static_cast<std::uint32_t>(in.number("table", most_u32));
-  route.type = static_cast<RouteType>(in.number("type", 2));
+  route.type = static_cast<RouteType>(in.number("type", 3));
   route.metric = static_cast<std::uint32_t>(in.number("metric", most_u32));
   in.optional("device", route.device);
   in.optional("gateway", route.gateway);

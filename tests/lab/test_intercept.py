@@ -39,7 +39,7 @@ routing:
   ipv6: exit
 exits: [ { name: line, interface: up0, gateway: 198.51.100.2 } ]
 """
-INTERCEPT = ', intercept: { sources: [10.9.1.0/24, "fd09:1::/64"], ports: [80, 443] }'
+INTERCEPT = ', intercept: { sources: [10.9.1.0/24, "fd09:1::/64"], ports: [80, 443], mode: %s }'
 SERVER = """
 import http.server, socket, ssl, sys, threading
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -73,6 +73,25 @@ except ConnectionRefusedError:
     print("refused")
 except OSError as error:
     print(error)
+"""
+# Says after a word on its standard input that it still wants something.
+PATIENT = """
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], 80), timeout=10)
+s.sendall(b"GET / HTTP/1.1\\r\\nHost: a.example.test\\r\\n\\r\\n"); s.recv(4096)
+print("open", flush=True); sys.stdin.readline()
+for _ in range(20):
+    try:
+        s.send(b"x")
+    except OSError as error:
+        print(error); break
+    time.sleep(0.1)
+"""
+# What its side of a dead connection would hear from the kernel of the gateway, lost on the way.
+DEAF = """
+table inet deaf {
+  chain in { type filter hook input priority 0; tcp sport 80 tcp flags fin drop; tcp sport 80 tcp flags rst drop; }
+}
 """
 LEAKS = """
 table inet count
@@ -142,7 +161,9 @@ class World:
     def run(self, who, *command):
         return sh(*self.inside(who), *command)
 
-    def write(self, intercept=INTERCEPT, port=3130, routed=False):
+    def write(self, intercept=INTERCEPT, port=3130, routed=False, mode="redirect"):
+        if "%s" in intercept:
+            intercept %= mode
         text = PLAIN.format(folder=self.folder, intercept=intercept, port=port) + (ROUTED if routed else "")
         (self.folder / "oceanid.yaml").write_text(text)
 
@@ -155,6 +176,10 @@ class World:
         self.wait_for(lambda: '"accepting"' in self.text()[self.begin:], self.text)
         if config.get("routed"):
             self.wait_for(lambda: json.loads(self.oceanid("status", "--json"))["exits"][0]["usable"], self.text)
+
+    def bridge_calls(self, value):
+        for family in ("", "6"):
+            self.run("gateway", "sysctl", "-qw", f"net.bridge.bridge-nf-call-ip{family}tables={value}")
 
     def count(self):
         sh(*self.inside("gateway"), "nft", "-f", "-", input=LEAKS)
@@ -247,18 +272,23 @@ def place(program, tmp_path_factory):
         out.close()
 
 
-@pytest.fixture(params=(False, True), ids=("alone", "with routing"))
+@pytest.fixture(params=[(mode, routed) for mode in ("redirect", "tproxy") for routed in (False, True)],
+                ids=lambda how: f"{how[0]} {'with routing' if how[1] else 'alone'}")
 def world(place, request):
     """The gateway, started with an intercepting listener; its rules are gone when the test is."""
-    place.start(routed=request.param)
+    mode, routed = request.param
+    place.bridge_calls(0)
+    place.start(mode=mode, routed=routed)
     place.leaks()
-    place.routed = request.param
+    place.mode, place.how = mode, dict(mode=mode, routed=routed)
+    place.routed = routed
     try:
         yield place
     finally:
         place.clean()
 
 
+TO = {"redirect": "redirect to", "tproxy": "tproxy ip to"}  # as nft lists the rules
 OURS = {"192.0.2.2": "198.51.100.1", "2001:db8:2::2": "2001:db8:1::1"}
 WEB = [(url, address) for address in OURS for url in ("https://www.example.test/", "http://www.example.test/")]
 
@@ -267,12 +297,11 @@ def works(world, address="192.0.2.2"):
     return world.fetch("https://www.example.test/", address) == OURS[address]
 
 
-@pytest.mark.parametrize("bridged", (0, 1), ids=("", "bridge-nf-call"))
-def test_a_pod_without_settings_is_served(world, bridged):
-    for family in ("", "6"):
-        world.run("gateway", "sysctl", "-qw", f"net.bridge.bridge-nf-call-ip{family}tables={bridged}")
-    for url, address in WEB:
-        assert world.fetch(url, address) == OURS[address], (url, address, world.text())
+def test_a_pod_without_settings_is_served(world):
+    for bridged in (0, 1) if world.mode == "redirect" else (0,):  # what tproxy does with the other is below
+        world.bridge_calls(bridged)
+        for url, address in WEB:
+            assert world.fetch(url, address) == OURS[address], (bridged, url, address, world.text())
     assert world.record(method="transparent", host="www.example.test", port=443)["verdict"] == "allow"
     # Among themselves, and to the node's own addresses, pods are left alone.
     assert world.fetch("https://www.example.test/", "10.9.1.3") == "10.9.1.2"
@@ -298,7 +327,7 @@ def test_quic_does_not_go_around(world):
         assert world.datagram("198.51.100.2", 7844) == "answered", "other ports are not ours"
 
 
-@pytest.mark.parametrize("world", (True,), ids=("with routing",), indirect=True)
+@pytest.mark.parametrize("world", (("redirect", True), ("tproxy", True)), ids=("redirect", "tproxy"), indirect=True)
 def test_untouched_are_bypassed_destinations(world):
     assert world.fetch("https://untouched.example.test/", "198.51.100.2") == "198.51.100.1"  # translated on the exit's line
     assert world.leaks() > 0, "it went the pods' own way"
@@ -311,7 +340,7 @@ def test_without_a_gateway_nothing_leaves_and_the_next_one_serves(world):
     for url, address in WEB:
         assert world.fetch(url, address) == REFUSED
     assert world.datagram("192.0.2.2", 443) == "refused"
-    world.start(routed=world.routed)
+    world.start(**world.how)
     assert works(world)
     assert world.leaks() == 0
 
@@ -324,39 +353,113 @@ def test_a_worker_that_dies_lets_nothing_pass(world):
     assert world.leaks() == 0
 
 
-@pytest.mark.parametrize("how", ("flush ruleset", "flush table inet oceanid", "flush chain inet oceanid intercept"))
+@pytest.mark.parametrize("how", ("flush ruleset", "flush table inet oceanid", "flush chain inet oceanid {}"))
 def test_rules_that_somebody_flushes_come_back(world, how):
     def table():  # its handle: the repair makes the table anew, and may be done before we look
         return re.search(r"table inet oceanid .*# handle (\d+)", world.run("gateway", "nft", "-a", "list", "ruleset"))
 
     before = table()[1]
-    world.run("gateway", "nft", how)
-    world.wait_for(lambda: table() and table()[1] != before and "redirect to" in world.rules(), world.rules)
+    world.run("gateway", "nft", how.format("intercept" if world.mode == "redirect" else "taken"))
+    world.wait_for(lambda: table() and table()[1] != before and TO[world.mode] in world.rules(), world.rules)
     assert works(world)
 
 
 def test_reload_moves_the_rules_with_the_listener(world):
-    world.reload(port=3140, routed=world.routed)
-    assert "redirect to :3140" in world.rules() and ":3130" not in world.rules()
+    world.reload(port=3140, **world.how)
+    assert f"{TO[world.mode]} :3140" in world.rules() and ":3130" not in world.rules()
     for address in OURS:
         assert works(world, address)
     assert world.leaks() == 0
     world.reload(port=3140, intercept="", routed=world.routed)
-    assert "redirect" not in world.rules()
-    world.reload(port=3130, routed=world.routed)
+    assert TO[world.mode] not in world.rules()
+    world.reload(port=3130, **world.how)
     assert works(world)
 
 
-def test_down_leaves_the_kernel_as_it_was(place):
+def test_reload_changes_how_connections_come_on_the_same_socket(world):
+    other = "tproxy" if world.mode == "redirect" else "redirect"
+    world.reload(mode=other, routed=world.routed)
+    assert f"{TO[other]} :3130" in world.rules() and TO[world.mode] not in world.rules()
+    for address in OURS:
+        assert works(world, address)
+    assert world.leaks() == 0
+
+
+@pytest.mark.parametrize("world", (("tproxy", False), ("tproxy", True)), ids=("alone", "with routing"), indirect=True)
+class TestTproxy:
+    def test_answers_are_not_taken_for_the_clients_packets(self, world):
+        # With these the look-ups of rp_filter and of the answers carry the packet's mark.
+        world.run("gateway", "sysctl", "-qw", "net.ipv4.conf.all.src_valid_mark=1", "net.ipv4.tcp_fwmark_accept=1",
+                  "net.ipv4.conf.all.rp_filter=1")
+        try:
+            for address in OURS:
+                assert works(world, address)
+        finally:
+            world.run("gateway", "sysctl", "-qw", "net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.tcp_fwmark_accept=0",
+                      "net.ipv4.conf.all.rp_filter=0")
+
+    def test_who_asks_the_listener_itself_is_refused(self, world):
+        done = subprocess.run([*world.inside("pod"), "curl", "-sS", "--noproxy", "*", "-m", "10", "http://10.9.1.1:3130/"])
+        assert done.returncode in (REFUSED, RESET, EMPTY, RECEIVE)
+        world.record(method="transparent", error="bad_target")
+
+    @pytest.mark.parametrize("address", OURS)
+    def test_an_open_connection_never_goes_on_without_the_gateway(self, world, address):
+        client = subprocess.Popen([*world.inside("pod"), "/usr/bin/python3", "-c", PATIENT, address], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert client.stdout.readline() == "open\n"
+            sh(*world.inside("pod"), "nft", "-f", "-", input=DEAF)
+            world.kill()
+            rest, _ = client.communicate("go on\n", 30)
+            assert rest == "", "it heard of the end after all: nothing was tried"
+        finally:
+            client.kill()
+            client.communicate()
+            world.run("pod", "nft", "delete", "table", "inet", "deaf")
+        assert world.leaks() == 0
+        # The counter would have seen them.
+        world.start(**world.how)
+        assert works(world, address)
+
+    def test_a_bridge_whose_frames_pass_netfilter_is_refused(self, world):
+        world.reload(mode="redirect", routed=world.routed)
+        world.bridge_calls(1)
+        try:
+            world.write(**world.how)
+            done = subprocess.run([*world.inside("gateway"), world.program, "reload", "-c", str(world.folder / "oceanid.yaml")],
+                                  text=True, capture_output=True)
+            assert done.returncode == 1 and "bridge-nf-call-iptables=1" in done.stderr and "mode: redirect" in done.stderr
+            assert works(world), "what runs goes on"
+            checked = subprocess.run([*world.inside("gateway"), world.program, "check", "--system", "-c",
+                                      str(world.folder / "oceanid.yaml")], text=True, capture_output=True)
+            assert checked.returncode == 1
+            assert any(line.startswith("error") and "bridge-nf-call-iptables=1" in line for line in checked.stdout.splitlines())
+            world.stop()
+            begin = len(world.text())
+            assert subprocess.run([*world.inside("gateway"), world.program, "run", "-c", str(world.folder / "oceanid.yaml")],
+                                  stderr=world.log, timeout=20).returncode == 2
+            assert "bridge-nf-call-iptables=1" in world.text()[begin:]
+        finally:
+            world.bridge_calls(0)
+
+
+@pytest.mark.parametrize("mode", TO)
+def test_down_leaves_the_kernel_as_it_was(place, mode):
+    def state():
+        every = [("ip", *family, what, "show", *table) for family in ([], ["-6"]) for what, table in (("rule", []), ("route", ["table", "all"]))]
+        return [place.rules()] + [sorted(place.run("gateway", *words).splitlines()) for words in every]
+
     place.clean() if place.gateway else None
+    place.bridge_calls(0)
     place.count()
-    before = place.rules(), place.run("gateway", "ip", "rule"), place.run("gateway", "ip", "-6", "rule")
-    place.start()
-    assert "redirect to :3130" in place.rules()
+    before = state()
+    place.start(mode=mode)
+    assert f"{TO[mode]} :3130" in place.rules()
     assert works(place)
     place.oceanid("down")
     place.gateway.wait(30)
-    assert (place.rules(), place.run("gateway", "ip", "rule"), place.run("gateway", "ip", "-6", "rule")) == before
+    assert state() == before
     assert place.fetch("https://www.example.test/", "192.0.2.2") == "10.9.1.2"  # and the counter does count
     assert place.leaks() > 0
 

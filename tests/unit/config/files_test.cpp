@@ -119,6 +119,7 @@ TEST(GoodFiles, EveryKeyArrives) {
   EXPECT_EQ(listeners[1].tls->crl, "crl.pem");
   EXPECT_EQ(listeners[2].protocol, proxy::ListenerProtocol::socks5);
   EXPECT_EQ(listeners[3].intercept->ports, (std::vector<std::uint16_t>{443}));
+  EXPECT_TRUE(listeners[3].takes_by_tproxy());
   EXPECT_TRUE(c.proxy.connect_ports.empty());
   const auto& role = c.proxy.policy.roles.at(0);
   EXPECT_EQ(role.users, (std::vector<std::string>{"ls"}));

@@ -132,6 +132,22 @@ TEST(RoutingInputs, OnlyDevicesThatExistMaySkipTheRulesAndOnlyWhereAskedFor) {
   EXPECT_EQ(fast(), "oc-hub 10 hub; eth0 2 uplink; ") << "pods take another exit";
 }
 
+TEST(RoutingInputs, OfBridgesOnlyThoseThatBringWhatIsInterceptedMatter) {
+  Scene scene;
+  scene.config.proxy.listeners.emplace_back().intercept.emplace().sources = {net("10.42.0.0/24")};
+  scene.facts.links.push_back(link("docker0", "172.17.0.1", 16, "172.17.0.0/16"));
+  for (auto& one : scene.facts.links)
+    one.tracked = one.name != dev("eth0");
+  const auto bridges = [&] {
+    return routing_inputs(scene.config, scene.facts, {}, {}, {}).tracked_bridges;
+  };
+  EXPECT_EQ(bridges(), std::vector{dev("cni0")});
+  scene.config.routing.reset();
+  EXPECT_EQ(bridges(), std::vector{dev("cni0")}) << "by its address";
+  scene.config.proxy.listeners.back().intercept->sources = {net("192.0.2.0/24")};
+  EXPECT_TRUE(bridges().empty());
+}
+
 // Their sockets are bound to the exit's device, whose table every exit has, named by a role or not.
 TEST(RoutingInputs, RolesAndForwardsThatArePinnedAskNothingMoreOfTheKernel) {
   Scene scene;

@@ -342,6 +342,18 @@ TEST(NftListing, FirewalldIsKnownByItsTable) {
                     "firewall-cmd --permanent --add-port=51820/udp && firewall-cmd --reload"));
 }
 
+TEST(HostCheck, WhatIsTakenAsItIsComesByItsOwnPort) {
+  HostState host = fine_host();
+  host.nft->closed = {closed("input", Firewall::plain)};
+  EXPECT_THAT(judge_host(examples::assigning(), host),
+              finds(Severity::error, "TCP port 443 (what a transparent listener takes) is closed",
+                    "tcp dport 443 accept"));
+  EXPECT_THAT(judge_host(examples::intercepting(), host), Not(finds(Severity::error, "port 443")));
+  host.features["nft_tproxy"] = false;
+  EXPECT_THAT(judge_host(examples::assigning(), host),
+              finds(Severity::error, "nftables' tproxy statement is not there", "nft_tproxy"));
+}
+
 TEST(NftListing, NonsenseIsAnError) {
   for (const auto* text : {"", "{}", "[]", "{\"nftables\":7}", "{\"nftables\":[{\"rule\""})
     EXPECT_FALSE(survey_of_listing(text)) << text;

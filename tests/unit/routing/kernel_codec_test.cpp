@@ -71,7 +71,9 @@ TEST(RouteCodec, ReadsBackWhatItWrites) {
   six.destination = prefix("2001:db8:7::/64");
   six.type = RouteType::blackhole;
   six.device.reset();
-  routes.insert(routes.end(), {by_gateway, across, six});
+  Route here = open_default(Family::v4, 13133, "lo");
+  here.type = RouteType::local;
+  routes.insert(routes.end(), {by_gateway, across, six, here});
   for (Route wanted : routes) {
     const Message message = encode_route(RouteAction::add, wanted, wanted.device ? 7 : 0);
     ASSERT_TRUE(message.complete());

@@ -82,6 +82,16 @@ TEST(PlanConflicts, TheUplinkAsThePodsInterface) {
               Contains(HasSubstr("routing.interfaces: eth0 is the way to the internet")));
 }
 
+TEST(PlanConflicts, ABridgeThatLosesWhatTproxyAssigns) {
+  Inputs in = examples::assigning();
+  in.tracked_bridges = {examples::name("cni0")};
+  EXPECT_THAT(conflicts(in), Contains(testing::AllOf(HasSubstr("comes in by cni0"),
+                                                     HasSubstr("bridge-nf-call-iptables=0"),
+                                                     HasSubstr("mode: redirect"))));
+  in.interceptions[0].tproxy = false;
+  EXPECT_THAT(conflicts(in), testing::IsEmpty());
+}
+
 TEST(PlanConflicts, TheOperatorsSession) {
   const auto session = ControlConnection::parse("192.0.2.77 50122 198.51.100.30 22");
   ASSERT_TRUE(session);

@@ -328,11 +328,32 @@ inline Inputs intercepting() {
   return in;
 }
 
+// The same with the destinations left as they are.
+inline Inputs assigning() {
+  Inputs in = intercepting();
+  in.interceptions[0].tproxy = true;
+  return in;
+}
+
 // The gateway of a network, without tunnels and routing.
 inline Inputs intercepting_only() {
   Inputs in;
   in.interceptions = {{{prefix("10.9.1.0/24"), prefix("fd09:1::/64")}, {443}, 3130},
                       {{prefix("198.51.100.0/24")}, {443, 8443}, 3131}};
+  return in;
+}
+
+// One listener of each kind.
+inline Inputs assigning_only() {
+  Inputs in = intercepting_only();
+  in.interceptions[0].tproxy = true;
+  return in;
+}
+
+// The gateway of a network that is an exit for others.
+inline Inputs assigning_exit() {
+  Inputs in = exit_without_pods();
+  in.interceptions = assigning_only().interceptions;
   return in;
 }
 
@@ -400,6 +421,9 @@ inline std::map<std::string, Inputs> all() {
           {"spilling-exit", spilling_exit()},
           {"intercepting", intercepting()},
           {"intercepting-only", intercepting_only()},
+          {"assigning", assigning()},
+          {"assigning-only", assigning_only()},
+          {"assigning-exit", assigning_exit()},
           {"overlay-worker", overlay_worker()},
           {"overlay-exit", overlay_exit()},
           {"overlay-relay", overlay_relay()},

@@ -304,6 +304,49 @@ TEST(PlanInterception, WithoutRoutingOnlyLoopbackAndTunnelsAreLeftOut) {
   EXPECT_TRUE(state.rules.empty() && state.routes.empty() && state.sysctls.empty());
 }
 
+// The reverse look-up for what is delivered here, and an answer's own, run with iif = lo.
+TEST(PlanInterception, WhatIsTakenAsItIsIsDeliveredHereAndAnswersAreNot) {
+  for (const auto& in : {examples::assigning(), examples::assigning_only()}) {
+    const NetworkState state = plan(in);
+    const Mark taken = mark_bits(RoutingSettings().mark).taken;
+    for (const Family family : {Family::v4, Family::v6}) {
+      const auto first = std::ranges::find_if(state.rules, [&](const Rule& rule) {
+        return rule.family == family && rule.mark == taken;
+      });
+      ASSERT_NE(first, state.rules.end());
+      const bool pods = in.routing.has_value();
+      EXPECT_EQ(first->iif->str(), pods ? "cni0" : "lo");
+      const Rule& deliver = pods ? *first : *std::next(first);
+      const auto* look_up = std::get_if<Lookup>(&deliver.action);
+      ASSERT_NE(look_up, nullptr) << to_string(deliver);
+      EXPECT_FALSE(defaults(state, family, look_up->table, RouteType::local).empty());
+    }
+  }
+}
+
+// What is drained carries both bits, too, and takes an exit.
+TEST(PlanInterception, ATakenPacketIsNeitherCarriedNorDrained) {
+  const MarkBits bits = mark_bits(RoutingSettings().mark);
+  const auto has = [](const Mark& mark, std::uint32_t value) {
+    return (value & mark.mask) == mark.value;
+  };
+  EXPECT_TRUE(has(bits.taken, bits.intercepted.value));
+  EXPECT_FALSE(has(bits.taken, bits.draining.value));
+  EXPECT_FALSE(has(bits.taken, bits.carried.value));
+  const NetworkState state = plan(examples::assigning());
+  const auto left_alone = place_of(state, "pre", "ct mark & 0x0a000000 == 0x02000000 return");
+  ASSERT_NE(left_alone, std::string::npos) << state.nft.text;
+  EXPECT_LT(left_alone, place_of(state, "pre", "goto marks_of_pods"));
+}
+
+TEST(PlanInterception, ATakenConnectionIsNeverForwardedWhateverItsState) {
+  const NetworkState state = plan(examples::assigning());
+  const auto refused =
+      place_of(state, "around_listeners", "ct mark & 0x0a000000 == 0x02000000 meta l4proto tcp");
+  ASSERT_NE(refused, std::string::npos) << state.nft.text;
+  EXPECT_LT(refused, place_of(state, "around_listeners", "ct state != { established, related }"));
+}
+
 TEST(PlanInterception, PrivateSourcesAreLeftToEachOtherAndPublicOnesAreTheInternet) {
   const NetworkState state = plan(examples::intercepting_only());
   const auto set = std::ranges::find(state.nft.sets, "direct4", &NamedSet::name);
