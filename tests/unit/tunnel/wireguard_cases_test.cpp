@@ -55,27 +55,46 @@ INSTANTIATE_TEST_SUITE_P(Backend, WireGuardCases,
                            return info.param == BackendChoice::kernel ? "kernel" : "userspace";
                          });
 
-// Content is padded to 16 bytes, but never above the device's MTU: the largest packet makes an
-// outer one of exactly the path's size, and so does every size that would be rounded up to more.
-TEST_P(WireGuardCases, PaddingNeverExceedsThePath) {
-  ASSERT_TRUE(a_is_up()) << a_->command("status");
-  ASSERT_EQ(b_->run("nft -f - <<'N'\n"
-                    "table inet watch {\n"
-                    "  counter full { }\n  counter larger { }\n  counter fragments { }\n"
-                    "  chain in {\n"
-                    "    type filter hook prerouting priority -450; policy accept;\n"
-                    "    iifname link0 ip frag-off & 0x3fff != 0 counter name fragments\n"
-                    "    iifname link0 udp dport 51820 ip length 1500 counter name full\n"
-                    "    iifname link0 udp dport 51820 ip length > 1500 counter name larger\n"
-                    "  }\n}\nN"),
-            0);
-  for (int size = 1440; size > 1440 - 17; --size)  // of the inner packet
-    EXPECT_EQ(ping(*a_, "-M do -c 1 -W 3 -s " + std::to_string(size - 28) + " 10.99.0.2"), 0)
-        << size;
-  EXPECT_NE(ping(*a_, "-M do -c 1 -W 1 -s " + std::to_string(1441 - 28) + " 10.99.0.2"), 0);
-  EXPECT_TRUE(counted(*b_, "full"));
-  EXPECT_FALSE(counted(*b_, "larger"));
-  EXPECT_FALSE(counted(*b_, "fragments"));
+// Content is padded to 16 bytes, but never above the MTU, which 1299 would be if it were rounded
+// up: the largest packets make outer ones of 1359 bytes, A's from its dialled link and B's from its
+// hub.
+TEST_P(WireGuardCases, PaddingNeverExceedsTheMtu) {
+  only_a_dials();
+  reconfigure([](TunnelManager::Wanted& wanted, bool) { wanted.settings.mtu = 1299; });
+  ASSERT_TRUE(eventually(20s, [&] {
+    auto view = a_->status()["oc-b"];
+    return view.echo == "up" && view.mtu == 1299;
+  })) << a_->command("status");
+  for (const Node* node : {a_.get(), b_.get()}) {
+    const std::string ours = node == a_.get() ? "udp sport 51820" : "udp dport 51820";
+    ASSERT_EQ(node->run("nft -f - <<'N'\n"
+                        "table inet watch {\n"
+                        "  counter full { }\n  counter larger { }\n  counter fragments { }\n"
+                        "  chain in {\n"
+                        "    type filter hook prerouting priority -450; policy accept;\n"
+                        "    iifname link0 ip frag-off & 0x3fff != 0 counter name fragments\n"
+                        "    iifname link0 " +
+                        ours +
+                        " ip length 1359 counter name full\n"
+                        "    iifname link0 " +
+                        ours +
+                        " ip length > 1359 counter name larger\n"
+                        "  }\n}\nN"),
+              0);
+  }
+  for (int size = 1299; size > 1299 - 17; --size) {  // of the inner packet
+    const std::string asked = "-M do -c 1 -W 3 -s " + std::to_string(size - 28) + " 10.99.0.";
+    EXPECT_EQ(ping(*a_, asked + "2"), 0) << size;
+    EXPECT_EQ(ping(*b_, asked + "1"), 0) << size;
+  }
+  const std::string too_large = "-M do -c 1 -W 1 -s " + std::to_string(1300 - 28) + " 10.99.0.";
+  EXPECT_NE(ping(*a_, too_large + "2"), 0);
+  EXPECT_NE(ping(*b_, too_large + "1"), 0);
+  for (const Node* node : {a_.get(), b_.get()}) {
+    EXPECT_TRUE(counted(*node, "full"));
+    EXPECT_FALSE(counted(*node, "larger"));
+    EXPECT_FALSE(counted(*node, "fragments"));
+  }
 }
 
 // A's address changes; nobody tells B, whose answers follow what arrives.
