@@ -12,6 +12,9 @@
 
 namespace oceanid::tunnel {
 
+// Keeps a hostile number inside system_clock's range (nanoseconds in 64 bits).
+inline constexpr std::int64_t max_handshake_seconds = 9'000'000'000;
+
 struct PeerSnapshot {
   PublicKey public_key;
   std::optional<SocketAddress> endpoint;  // where it is now: roaming moves it

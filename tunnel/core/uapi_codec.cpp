@@ -9,9 +9,6 @@ namespace {
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-// Bounds that keep a hostile number inside system_clock's range (nanoseconds in 64 bits).
-constexpr std::uint64_t max_handshake_seconds = 9'000'000'000;
-
 void line(std::string& out, std::string_view key, std::string_view value) {
   out += key;
   out += '=';

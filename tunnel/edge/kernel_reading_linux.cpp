@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <ratio>
 
 #include <netinet/in.h>
 
@@ -47,14 +48,20 @@ std::optional<Prefix> prefix_of(const wg_allowedip& allowed) {
   return std::nullopt;
 }
 
+std::optional<std::chrono::system_clock::time_point> time_of(const timespec64& from) {
+  const bool never = from.tv_sec == 0 && from.tv_nsec == 0;
+  if (never || from.tv_sec < 0 || from.tv_sec > max_handshake_seconds || from.tv_nsec < 0 ||
+      from.tv_nsec >= std::nano::den)
+    return std::nullopt;
+  return std::chrono::system_clock::time_point(std::chrono::seconds(from.tv_sec) +
+                                               std::chrono::nanoseconds(from.tv_nsec));
+}
+
 PeerSnapshot peer_snapshot(const wg_peer& from) {
   PeerSnapshot peer;
   peer.public_key = PublicKey(key_bytes_of(from.public_key));
   peer.endpoint = endpoint_of(from);
-  if (from.last_handshake_time.tv_sec != 0 || from.last_handshake_time.tv_nsec != 0)
-    peer.last_handshake = std::chrono::system_clock::time_point(
-        std::chrono::seconds(from.last_handshake_time.tv_sec) +
-        std::chrono::nanoseconds(from.last_handshake_time.tv_nsec));
+  peer.last_handshake = time_of(from.last_handshake_time);
   peer.rx_bytes = from.rx_bytes;
   peer.tx_bytes = from.tx_bytes;
   peer.keepalive = std::chrono::seconds(from.persistent_keepalive_interval);
