@@ -11,6 +11,8 @@ import subprocess
 
 import pytest
 
+from conftest import EXIT_ADDRESS
+
 NODE, PODS = "styx", ("pod-styx-1", "pod-styx-2")
 EXIT = "203.0.113.10"
 SERVICE = "192.0.2.12"  # the echo of UDP and TCP on 7844
@@ -72,6 +74,19 @@ with socket.create_connection((sys.argv[1], 7844), 5) as talk:
         assert file.readline() == b"still here\\n"
         answered += 1
 print("answered", answered)
+"""
+
+
+# Ends when nft runs in this network namespace.
+NFT_RUNS = """
+import os, pathlib, time
+here = os.readlink("/proc/self/ns/net")
+def runs(process):
+    try:
+        return (process / "comm").read_text() == "nft\\n" and os.readlink(process / "ns/net") == here
+    except OSError:
+        return False
+while not any(runs(process) for process in pathlib.Path("/proc").glob("[0-9]*")): time.sleep(0.02)
 """
 
 
@@ -232,6 +247,31 @@ def test_a_hundred_thousand_elements_replaced_under_load(lab, configuration, rev
     assert capture.only_exits() >= arrived
     assert arrived > 0.9 * made, "or too little was tested"
     assert lab.leaks() == 0, lab.run("status").stdout
+
+
+def test_an_exit_that_is_lost_is_left_while_rules_are_replaced(lab, configuration):
+    """The change takes seconds, most of them in nft; the switch does not wait for it, and stands when it is over."""
+    path, text = "/etc/oceanid/bypass.txt", configuration(NODE)
+    other = text.replace("proxy:\n", "proxy:\n  clients: [127.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10]\n", 1)
+    write_list(lab, path, hosts(0, 250_000))
+    install(lab, text + f"  bypass_file: {path}\n")
+    lab.oceanid(NODE, "reload")
+    watch = lab.popen(NODE, "timeout", "30", "ip", "-o", "monitor", "route")
+    install(lab, other + f"  bypass_file: {path}\n")
+    change = lab.popen(NODE, lab.program, "reload", "-c", CONFIG)
+    try:
+        lab.exec(NODE, "/usr/bin/python3", "-c", NFT_RUNS)
+        lab.fault("cut", "on", "tethys")
+        assert any(line.startswith("default dev oc-meliae table 13128 ") for line in watch.stdout), "not left at all"
+        assert change.poll() is None, "the change was over first"
+        assert change.wait(60) == 0, change.stderr.read()
+        assert lab.seen_as(PODS[0]) == EXIT_ADDRESS["meliae"]
+    finally:
+        lab.fault("cut", "off", "tethys")
+        for process in (watch, change):
+            process.kill()
+            process.wait()
+    lab.wait_for(lambda: lab.status(NODE)["exits"][0]["current"], 40)
 
 
 def test_a_list_in_a_file_is_followed(lab, configuration):
