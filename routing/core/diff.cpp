@@ -317,7 +317,35 @@ struct Inverse {
   }
 };
 
+// Of steps that may go together; none: alone.
+std::optional<int> part_of(const Change& change) {
+  enum Part : int { closing, opening, closing_gone, opening_gone, rules, rules_gone };
+  constexpr int ranks = 4;
+  const auto* netlink = std::get_if<NetlinkChange>(&change);
+  if (!netlink) return std::nullopt;
+  if (const auto* c = std::get_if<AddRoute>(netlink))
+    return is_closed(c->route) ? closing : opening;
+  if (const auto* c = std::get_if<ReplaceRoute>(netlink))
+    return is_closed(c->to) ? closing : opening;
+  if (const auto* c = std::get_if<DeleteRoute>(netlink))
+    return is_closed(c->route) ? closing_gone : opening_gone;
+  const auto of_rank = [](int part, const Rule& rule) -> std::optional<int> {
+    if (std::holds_alternative<Lookup>(rule.action)) return std::nullopt;
+    return part * ranks + rank_of(rule.action);
+  };
+  if (const auto* c = std::get_if<AddRule>(netlink)) return of_rank(rules, c->rule);
+  if (const auto* c = std::get_if<DeleteRule>(netlink)) return of_rank(rules_gone, c->rule);
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::size_t together(std::span<const Change> steps) {
+  const auto part = steps.empty() ? std::nullopt : part_of(steps.front());
+  if (!part) return 1;
+  const auto end = std::ranges::find_if(steps, [&](const Change& c) { return part_of(c) != part; });
+  return static_cast<std::size_t>(end - steps.begin());
+}
 
 bool creates_table(std::string_view text, std::string_view table) {
   const std::string head = fmt::format("table {} {{", table);

@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -164,6 +165,12 @@ Actual as_if_applied(const NetworkState& desired);
 
 // True when `text` creates the table: "inet oceanid", "ip oceanid_nat".
 bool creates_table(std::string_view text, std::string_view table);
+
+// How many steps from the first one on may be told to the kernel at once, which goes on behind one
+// that it refuses (1 at least): those of which every part may stand without the others. Routes of
+// one kind, and rules of one kind, but for look-ups: where a more special one is missing the next
+// one leads elsewhere.
+std::size_t together(std::span<const Change> steps);
 
 // Undoes the change; none when nothing is to be done (nft whose former text is unknown).
 std::optional<Change> inverse(const Change& change);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class Kernel {
   virtual Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) = 0;
   // os_error tells: ENODEV and ENETDOWN mean that the device went away meanwhile.
   virtual Result<void> apply(const NetlinkChange& change) = 0;
+  // One answer for each, in their order; a refused one does not keep the kernel from the others.
+  virtual std::vector<Result<void>> apply_all(std::span<const NetlinkChange> changes) = 0;
   virtual Result<HostFacts> facts() = 0;
   // `path` is below /proc/sys; not_found when it (or its device) does not exist.
   virtual Result<std::string> read_sysctl(const std::string& path) = 0;

@@ -74,19 +74,16 @@ struct Encoder {
   Result<Message> operator()(const DeleteRule& c) const { return encode_delete_rule(c.rule); }
 };
 
-// One rtnetlink request for each kind of change. What is there already, or gone already, is well.
-struct Applier {
-  NetlinkSocket& socket;
+// What is there already, or gone already, is well.
+struct Judge {
+  Result<void> done;
 
   template <typename T>
-  Result<void> operator()(const T& change) const {
+  Result<void> operator()(const T& change) {
     constexpr bool adds =
         std::is_same_v<T, AddAddress> || std::is_same_v<T, AddRoute> || std::is_same_v<T, AddRule>;
     constexpr bool deletes = std::is_same_v<T, DeleteAddress> || std::is_same_v<T, DeleteRoute> ||
                              std::is_same_v<T, DeleteRule>;
-    auto message = Encoder{}(change);
-    auto done = message ? socket.request(std::move(*message))
-                        : Result<void>(std::unexpected(std::move(message.error())));
     if (done || (deletes && is_gone(done.error())) || (adds && done.error().os_error == EEXIST))
       return {};
     return std::unexpected(
@@ -180,7 +177,27 @@ awaitable<Result<void>> LinuxKernel::apply_elements(std::vector<ElementChange> c
 }
 
 Result<void> LinuxKernel::apply(const NetlinkChange& change) {
-  return std::visit(Applier{route_}, change);
+  return std::move(apply_all(std::span(&change, 1)).front());
+}
+
+std::vector<Result<void>> LinuxKernel::apply_all(std::span<const NetlinkChange> changes) {
+  std::vector<Result<void>> out(changes.size());
+  std::vector<Message> messages;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (auto message = std::visit(Encoder{}, changes[i])) {
+      messages.push_back(*message);
+      places.push_back(i);
+    } else {
+      out[i] = std::unexpected(std::move(message.error()));
+    }
+  }
+  auto answers = route_.requests(messages);
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    out[places[i]] = std::move(answers[i]);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = std::visit(Judge{std::move(out[i])}, changes[i]);
+  return out;
 }
 
 }  // namespace oceanid::routing

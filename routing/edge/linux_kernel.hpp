@@ -28,6 +28,7 @@ class LinuxKernel final : public Kernel {
   Result<Actual> read_actual() override;
   Result<std::vector<Route>> foreign_routes(const std::set<std::uint32_t>& tables) override;
   Result<void> apply(const NetlinkChange& change) override;
+  std::vector<Result<void>> apply_all(std::span<const NetlinkChange> changes) override;
   Result<HostFacts> facts() override;
   Result<std::string> read_sysctl(const std::string& path) override;
   Result<void> write_sysctl(const std::string& path, const std::string& value) override;

@@ -23,6 +23,9 @@ class NetlinkSocket {
 
   // Waits for the acknowledgement; `visit` sees what comes before it.
   Result<void> request(Message message, const Visitor& visit = {});
+  // Several requests in one datagram, carried out in their order; a refused one does not keep the
+  // kernel from those behind it (netlink_rcv_skb). One answer for each, found by its number.
+  std::vector<Result<void>> requests(std::span<Message> messages);
   // `start` is called before the first answer, and again when a change interrupted the dump.
   Result<void> dump(Message message, const std::function<void()>& start, const Visitor& visit);
   // A batch of nfnetlink, whose messages carry the numbers `first` to `last` and one behind it (end
@@ -40,6 +43,7 @@ class NetlinkSocket {
 
   explicit NetlinkSocket(mnl_socket* socket);
   Result<Progress> exchange(Message& message, const Visitor& visit);
+  void collect(std::uint32_t first, std::span<Result<void>> answers);
   Result<Progress> take(const nlmsghdr& message, const Visitor& visit) const;
 
   std::unique_ptr<mnl_socket, Closer> socket_;

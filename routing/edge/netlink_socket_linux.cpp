@@ -2,6 +2,7 @@
 #include "routing/edge/netlink_socket.hpp"
 #include "routing/edge/netlink_walk.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -16,6 +17,9 @@ constexpr timeval patience{.tv_sec = 5,
                            .tv_usec = 0};  // it answers inside send; this is for a broken one
 constexpr int dump_attempts = 10;
 constexpr std::size_t usual_send_bytes = 100'000;  // half of what net.core.wmem_default gives
+// Their answers lie in the socket's queue until the send is over: some 1 KiB each as the kernel
+// counts, of 208 KiB (net.core.rmem_default).
+constexpr std::size_t most_together = 64;
 constexpr std::size_t spare_bytes = 4096;
 
 void enable(mnl_socket* socket, int option) {
@@ -97,6 +101,58 @@ Result<NetlinkSocket::Progress> NetlinkSocket::exchange(Message& message, const 
       auto progress = take(*answer, visit);
       if (!progress) return progress;
       if (*progress == Progress::done) return interrupted ? Progress::interrupted : Progress::done;
+    }
+  }
+}
+
+std::vector<Result<void>> NetlinkSocket::requests(std::span<Message> messages) {
+  std::vector<Result<void>> out(messages.size());
+  for (std::size_t from = 0; from < messages.size(); from += most_together) {
+    const std::size_t count = std::min(most_together, messages.size() - from);
+    const auto answers = std::span(out).subspan(from, count);
+    std::vector<std::byte> bytes;
+    const std::uint32_t first = sequence_ + 1;
+    bool complete = true;
+    for (Message& message : messages.subspan(from, count)) {
+      nlmsghdr* head = message.header();
+      head->nlmsg_flags |= NLM_F_ACK;
+      head->nlmsg_seq = ++sequence_;
+      complete = complete && message.complete();
+      const auto raw = std::as_bytes(std::span(head, 1)).data();
+      bytes.insert(bytes.end(), raw, raw + head->nlmsg_len);
+      bytes.resize(NLMSG_ALIGN(bytes.size()));
+    }
+    if (!complete)
+      std::ranges::fill(answers, fail(Errc::limit, "a netlink request is too long"));
+    else if (mnl_socket_sendto(socket_.get(), bytes.data(), bytes.size()) < 0)
+      std::ranges::fill(answers, fail_errno("sending to netlink"));
+    else
+      collect(first, answers);
+  }
+  return out;
+}
+
+void NetlinkSocket::collect(std::uint32_t first, std::span<Result<void>> answers) {
+  std::vector<bool> known(answers.size());
+  for (std::size_t left_over = answers.size(); left_over > 0;) {
+    const auto received =
+        mnl_socket_recvfrom(socket_.get(), buffer_.data(), buffer_.size() * sizeof(nlmsghdr));
+    if (received < 0 && errno == EINTR) continue;
+    if (received < 0) {
+      const Result<void> failed = fail_errno("receiving from netlink");
+      for (std::size_t i = 0; i < answers.size(); ++i)
+        if (!known[i]) answers[i] = failed;
+      return;
+    }
+    int left = static_cast<int>(received);
+    const nlmsghdr* answer = buffer_.data();
+    for (; message_fits(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+      const std::size_t place = answer->nlmsg_seq - first;  // late ones wrap and are far beyond
+      if (place >= answers.size() || known[place] || answer->nlmsg_type != NLMSG_ERROR) continue;
+      if (auto done = take(*answer, {}); !done)
+        answers[place] = std::unexpected(std::move(done.error()));
+      known[place] = true;
+      --left_over;
     }
   }
 }

@@ -166,16 +166,19 @@ awaitable<Result<void>> Reconciler::converge(Run& run) {
 // Up to the first step during which the exit was switched: the others may have the one before in
 // them.
 awaitable<Result<void>> Reconciler::carry_out(const Changes& changes, Run& run) {
-  for (const Change& change : changes.steps) {
-    auto done = co_await step(change, run);
+  for (std::span<const Change> left = changes.steps; !left.empty();) {
+    const std::size_t count = together(left);
+    auto done =
+        count > 1 ? netlink_steps(left.first(count), run) : co_await step(left.front(), run);
     if (!done || run.overtaken) co_return done;
+    left = left.subspan(count);
   }
   co_return Result<void>{};
 }
 
 awaitable<Result<void>> Reconciler::step(const Change& change, Run& run) {
-  if (const auto* netlink = std::get_if<NetlinkChange>(&change))
-    co_return netlink_step(*netlink, run);
+  if (std::holds_alternative<NetlinkChange>(change))
+    co_return netlink_steps(std::span(&change, 1), run);
   if (const auto* sysctl = std::get_if<WriteSysctl>(&change)) co_return sysctl_step(*sysctl, run);
   if (const auto* elements = std::get_if<ChangeElements>(&change))
     co_return co_await change_elements(*elements, run);
@@ -189,8 +192,20 @@ awaitable<Result<void>> Reconciler::step(const Change& change, Run& run) {
   co_return Result<void>{};
 }
 
-Result<void> Reconciler::netlink_step(const NetlinkChange& change, Run& run) {
-  auto done = kernel_.apply(change);
+// One message to the kernel for all of them. What it did behind a refused one is undone, too.
+Result<void> Reconciler::netlink_steps(std::span<const Change> changes, Run& run) {
+  std::vector<NetlinkChange> asked;
+  for (const Change& change : changes)
+    asked.push_back(std::get<NetlinkChange>(change));
+  auto answers = kernel_.apply_all(asked);
+  Result<void> out = {};
+  for (std::size_t i = 0; i < asked.size(); ++i)
+    if (auto noted = note_netlink(asked[i], std::move(answers[i]), run); !noted && out)
+      out = std::move(noted);
+  return out;
+}
+
+Result<void> Reconciler::note_netlink(const NetlinkChange& change, Result<void> done, Run& run) {
   if (done) {
     run.done.emplace_back(change);
     return {};
@@ -199,8 +214,10 @@ Result<void> Reconciler::netlink_step(const NetlinkChange& change, Run& run) {
   append_unique(run.report.skipped, {done.error().what});
   run.refused.emplace_back(change);
   // The new route cannot stand; the old one must not carry traffic in its place.
-  if (const auto* replaced = std::get_if<ReplaceRoute>(&change))
-    return netlink_step(DeleteRoute{replaced->from}, run);
+  if (const auto* replaced = std::get_if<ReplaceRoute>(&change)) {
+    const NetlinkChange former = DeleteRoute{replaced->from};
+    return note_netlink(former, kernel_.apply(former), run);
+  }
   return {};
 }
 

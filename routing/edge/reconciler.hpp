@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -125,7 +126,8 @@ class Reconciler {
   awaitable<Result<void>> replace_offload(const ReplaceOffload& change, Run& run);
   awaitable<Result<void>> write_offload(std::string text);
   void keep_tables(NftTables tables);
-  Result<void> netlink_step(const NetlinkChange& change, Run& run);
+  Result<void> netlink_steps(std::span<const Change> changes, Run& run);
+  Result<void> note_netlink(const NetlinkChange& change, Result<void> done, Run& run);
   Result<void> sysctl_step(const WriteSysctl& change, Run& run);
   awaitable<std::string> roll_back(const Run& run);  // what could not be undone; empty: all was
   std::optional<SavedSysctls> recall_sysctls(std::vector<std::string>& warnings) const;

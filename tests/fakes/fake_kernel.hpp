@@ -73,6 +73,15 @@ class FakeKernel final : public Kernel {
     return std::visit([this](const auto& c) { return perform(c); }, change);
   }
 
+  std::vector<std::size_t> together;  // how many changes came at once
+  std::vector<Result<void>> apply_all(std::span<const NetlinkChange> changes) override {
+    together.push_back(changes.size());
+    std::vector<Result<void>> out;
+    for (const NetlinkChange& change : changes)
+      out.push_back(apply(change));
+    return out;
+  }
+
   Result<HostFacts> facts() override { return host; }
 
   Result<std::string> read_sysctl(const std::string& path) override {

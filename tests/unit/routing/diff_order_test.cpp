@@ -228,5 +228,23 @@ TEST(CreatesTable, WantsTheWholeHeadOfALine) {
   EXPECT_FALSE(creates_table("table inet oceanid_two {\n}\n", "inet oceanid"));
 }
 
+// The kernel goes on behind a change that it refuses.
+TEST(Together, LookUpsAndWhatIsOfAnotherKindGoAlone) {
+  const auto add = [](RuleAction action) -> Change {
+    return NetlinkChange(AddRule{rule(5120, std::move(action))});
+  };
+  const Change open = NetlinkChange(AddRoute{open_default(Family::v4, 13128, "oc-one")});
+  const Change closed = NetlinkChange(AddRoute{closed_default(Family::v4, 13128)});
+  const auto count = [](std::vector<Change> steps) { return together(steps); };
+  EXPECT_EQ(count({add(Goto{5190}), add(Goto{5190}), add(Unreachable{})}), 2U);
+  EXPECT_EQ(count({add(Lookup{13128}), add(Lookup{13129})}), 1U);
+  EXPECT_EQ(count({add(Lookup{13128, true}), add(Goto{5190})}), 1U);
+  EXPECT_EQ(count({closed, closed, open}), 2U);
+  EXPECT_EQ(count({open, open}), 2U);
+  EXPECT_EQ(count({open, inverse(open).value()}), 1U);
+  EXPECT_EQ(count({WriteSysctl{}, WriteSysctl{}}), 1U);
+  EXPECT_EQ(count({ReplaceNft{}, ReplaceNft{}}), 1U);
+}
+
 }  // namespace
 }  // namespace oceanid::routing

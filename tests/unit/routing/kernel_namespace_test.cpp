@@ -11,8 +11,20 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <libmnl/libmnl.h>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
+
+namespace {
+int sent_to_netlink = 0;
+}
+
+// Stands before the library's: every datagram to netlink is counted.
+extern "C" ssize_t mnl_socket_sendto(const mnl_socket* socket, const void* bytes, size_t size) {
+  ++sent_to_netlink;
+  return ::send(mnl_socket_get_fd(socket), bytes, size, 0);
+}
 
 namespace oceanid::routing {
 namespace {
@@ -37,6 +49,33 @@ std::unique_ptr<LinuxKernel> open_kernel(asio::io_context& io, NftOptions option
   auto kernel = LinuxKernel::open(io.get_executor(), std::move(options));
   EXPECT_TRUE(kernel);
   return std::move(*kernel);
+}
+
+// One datagram carries many changes, and the answer of each is its own.
+TEST(KernelNamespace, TellsManyChangesAtOnceAndWhichOfThemWereRefused) {
+  isolated([] {
+    make_links();
+    asio::io_context io;
+    auto kernel = open_kernel(io);
+    std::vector<NetlinkChange> changes;
+    for (std::uint32_t i = 0; i < 150; ++i)
+      changes.emplace_back(AddRule{rule(5100 + i, Goto{5300})});
+    Route no_such_gateway = open_default(Family::v4, 13140, "oc-two");
+    no_such_gateway.gateway = IpAddress::parse("198.51.100.1").value();
+    changes[70] = AddRoute{no_such_gateway};
+    changes[71] = AddRoute{open_default(Family::v4, 13140, "oc-none")};
+    changes[72] = DeleteRule{rule(5299, Goto{5300})};
+    shell("ip link set oc-two up");
+    const int before = sent_to_netlink;
+    const auto answers = kernel->apply_all(changes);
+    EXPECT_LE(sent_to_netlink - before, 3);
+    ASSERT_EQ(answers.size(), changes.size());
+    for (std::size_t i = 0; i < answers.size(); ++i)
+      EXPECT_EQ(answers[i].has_value(), i != 70 && i != 71) << i;
+    EXPECT_THAT(answers[70].error().what, HasSubstr("Nexthop has invalid gateway"));
+    EXPECT_EQ(answers[71].error().os_error, ENODEV);
+    EXPECT_EQ(shell("ip rule | grep -c 'proto 131'"), "147\n");
+  });
 }
 
 // Without a descriptor the device's number cannot be asked for: that must not pass for a device

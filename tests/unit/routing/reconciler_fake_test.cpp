@@ -3,8 +3,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include <boost/asio/co_spawn.hpp>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
 namespace oceanid::routing {
@@ -12,6 +15,14 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+
+std::string sorted(const std::string& text) {
+  std::istringstream in(text);
+  std::multiset<std::string> lines;
+  for (std::string line; std::getline(in, line);)
+    lines.insert(line);
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
 
 TEST_F(ReconcilerTest, AppliesAndThenHasNothingToDo) {
   const auto first = apply(sample_state());
@@ -72,6 +83,26 @@ TEST_F(ReconcilerTest, RollsBackWhateverStepFails) {
   }
   kernel_.failures.clear();
   EXPECT_TRUE(apply(sample_state()));
+}
+
+TEST_F(ReconcilerTest, TellsTheKernelAtOnceWhatNeedsNoOrder) {
+  NetworkState state = sample_state();
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    Rule bypass = rule(5120, Goto{5190});
+    bypass.to = Prefix::host(IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(i)}));
+    state.rules.push_back(bypass);
+  }
+  ASSERT_TRUE(apply(state));
+  EXPECT_THAT(kernel_.together, testing::Contains(102U)) << "every goto";
+  EXPECT_LT(kernel_.together.size(), 20U);
+  const std::string before = kernel_.dump();
+  NetworkState next = sample_state();
+  next.nft.text = sample_nft("next");
+  kernel_.failures = {{"192.0.2.40", EPERM}};
+  const auto report = apply(next);
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().what, HasSubstr("nothing was changed"));
+  EXPECT_EQ(sorted(kernel_.dump()), sorted(before)) << "what came behind the refused one, too";
 }
 
 TEST_F(ReconcilerTest, RollsAFailedReloadBackToWhatRan) {
