@@ -107,6 +107,9 @@ awaitable<void> ExitService::tick() {
     (notice.warning ? reports_.warning : reports_.event)(notice.text);
 }
 
+// Without a stamp to expect: which address a destination has ports left at does not depend on the
+// rules, and the elements run out by themselves. Sets that were made anew, empty, are told by
+// sets_replaced().
 awaitable<void> ExitService::carry_out(const std::vector<routing::Spill>& spills) {
   auto done = co_await kernel_.apply_elements(routing::changes_of(spills));
   if (done) co_return;

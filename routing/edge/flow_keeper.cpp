@@ -177,6 +177,10 @@ awaitable<void> FlowKeeper::second_round(std::vector<Flow> flows) {
   report_(text);
 }
 
+// Without a stamp to expect: an element here is right in any version of our tables (it says what
+// has become of a connection, not what a rule means), runs out by itself, and must not wait for
+// others to stop committing. Tables made anew in between have lost those before; the second round
+// ends their connections.
 awaitable<void> FlowKeeper::refuse(const std::vector<Flow>& flows) {
   ElementChange four{
       .set = std::string(reset_set4), .action = ElementAction::add, .prefixes = {}, .keys = {}};

@@ -179,6 +179,36 @@ TEST(ElementsNamespace, OthersCommitsAreSurvived) {
   });
 }
 
+// What is committed names the generation that was asked for before the stamp was read: a commit
+// that came between is noticed by the kernel itself, and the stamp is read once more.
+TEST(ElementsNamespace, ACommitBetweenStampAndBatchCostsAnotherLook) {
+  isolated([] {
+    const World world;
+    asio::io_context io;
+    int looks = 0;
+    const auto apply = [&](std::uint64_t later) {
+      looks = 0;
+      auto writer = ElementWriter::open([&](NetlinkSocket&) -> Result<std::uint64_t> {
+        if (++looks > 1) return later;
+        shell("nft add table inet foreign; nft delete table inet foreign");
+        return 7;
+      });
+      std::vector<ElementChange> changes{
+          {"p4", ElementAction::add, {prefix(later == 7 ? "192.0.2.0/24" : "10.0.0.0/8")}, {}}};
+      return run_task(io, writer->apply(std::move(changes), 7));
+    };
+    const auto done = apply(7);
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_EQ(looks, 2) << "the kernel did not mind the commit between";
+    EXPECT_THAT(list("p4"), HasSubstr("192.0.2.0/24"));
+    const auto refused = apply(8);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::closed);
+    EXPECT_EQ(looks, 2);
+    EXPECT_THAT(list("p4"), Not(HasSubstr("10.0.0.0/8")));
+  });
+}
+
 TEST(ElementsNamespace, HundredThousandElementsAreOneTransaction) {
   isolated([] {
     World world;
