@@ -88,13 +88,14 @@ class Host {
     io_.run();
     return std::chrono::duration_cast<std::chrono::milliseconds>(switched.value());
   }
-  // An nft program that takes its time.
-  std::string slow_nft(std::chrono::seconds time) const {
+  // The nft program, and what happens before it runs.
+  std::string nft_after(const std::string& script) const {
     const std::string path = directory_.path + "/nft";
-    std::ofstream(path) << "#!/bin/sh\nsleep " << time.count() << "\nexec nft \"$@\"\n";
+    std::ofstream(path) << "#!/bin/sh\n" << script << "\nexec nft \"$@\"\n";
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
     return path;
   }
+  const std::string& folder() const { return directory_.path; }
   Result<DownReport> down() { return run_task(io_, reconciler_->down()); }
   std::string plan(const NetworkState& state) {
     return run_task(io_, reconciler_->plan(state)).value();
@@ -118,6 +119,18 @@ NetworkState full_state(std::string_view exit = "oc-one") {
   state.nft.text += "table ip oceanid_nat {\n}\n";
   state.sysctls.push_back({"net/ipv4/ip_forward", "1", true});
   return state;
+}
+
+NftTables with_set(std::initializer_list<std::string_view> prefixes) {
+  NftTables out = full_state().nft;
+  out.text.insert(out.text.find("  chain guard"),
+                  "  set some { type ipv4_addr; flags interval; }\n");
+  NamedSet& set = out.sets.emplace_back(NamedSet{"some", Family::v4, {}});
+  std::vector<Prefix> parsed;
+  for (const auto text : prefixes)
+    parsed.push_back(prefix(text));
+  set.prefixes = std::move(parsed);
+  return out;
 }
 
 TEST(ReconcilerNamespace, ASecondApplyFindsNothingToDo) {
@@ -163,7 +176,7 @@ TEST(ReconcilerNamespace, SwitchesTheExitWhileNftRuns) {
       out.nft.text = sample_nft(nft);
       return out;
     };
-    host.open({.program = host.slow_nft(std::chrono::seconds(1))});
+    host.open({.program = host.nft_after("sleep 1")});
     ASSERT_TRUE(host.apply(state("oc-one", "first")));
     const auto begin = std::chrono::steady_clock::now();
     const auto took = host.apply_and_switch(state("oc-one", "next"), state("oc-two", "next"));
@@ -174,6 +187,39 @@ TEST(ReconcilerNamespace, SwitchesTheExitWhileNftRuns) {
               "unreachable default proto 131 metric 4294967295 \n");
     EXPECT_THAT(shell("nft list ruleset"), HasSubstr("comment \"next\""));
     EXPECT_EQ(host.apply(state("oc-two", "next"))->changes, 0U);
+  });
+}
+
+// Listing a ruleset with large sets costs most of a second, and a text that the kernel would refuse
+// must not reach it.
+TEST(ReconcilerNamespace, ChecksWithNftThenCommitsAndNeverLists) {
+  isolated([] {
+    Host host;
+    const std::string calls = host.folder() + "/calls";
+    host.open({.program = host.nft_after("echo \"$@\" >>" + calls)});
+    const auto called = [&] { return shell("cat " + calls + " && >" + calls); };
+    NetworkState state = full_state("oc-one");
+    state.nft = with_set({"192.0.2.0/24"});
+    ASSERT_TRUE(host.apply(state));
+    EXPECT_EQ(called(), "-c -f -\n-f -\n");
+    for (int i = 0; i < 5; ++i)
+      EXPECT_EQ(host.apply(state)->changes, 0U);
+    NetworkState other = full_state("oc-two");
+    other.nft = with_set({"192.0.2.0/24"});
+    EXPECT_EQ(host.apply(other)->changes, 1U);
+    other.nft = with_set({"192.0.2.0/24", "198.51.100.0/24"});
+    EXPECT_EQ(host.apply(other)->changes, 1U);
+    EXPECT_EQ(called(), "") << "neither for nothing, nor for an exit, nor for an element";
+    EXPECT_THAT(shell("nft list set inet oceanid some"), HasSubstr("198.51.100.0/24"));
+    shell("nft flush ruleset");
+    ASSERT_TRUE(host.apply(other));
+    other.nft.text += "table ip oceanid_nat {\n  chain new { }\n}\n";
+    ASSERT_TRUE(host.apply(other));
+    EXPECT_EQ(called(), "-c -f -\n-f -\n-c -f -\n-f -\n");
+    other.nft.text += "nonsense\n";
+    EXPECT_FALSE(host.apply(other));
+    EXPECT_EQ(called(), "-c -f -\n");
+    EXPECT_THAT(shell("nft list ruleset"), HasSubstr("chain new"));
   });
 }
 
