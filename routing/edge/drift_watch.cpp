@@ -14,15 +14,16 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::size_t most_signs = 1024;
-// A host on which notices are lost all the time must not have its tables made anew all the time;
-// their stamp is looked at in any case.
-constexpr auto lost_interval = 60s;
 
 }  // namespace
 
 DriftWatch::DriftWatch(const asio::any_io_executor& executor, LinuxKernel& kernel,
-                       Reconciler& reconciler, Events events)
-    : kernel_(kernel), reconciler_(reconciler), events_(std::move(events)) {
+                       Reconciler& reconciler, Events events,
+                       std::chrono::milliseconds lost_interval)
+    : kernel_(kernel),
+      reconciler_(reconciler),
+      events_(std::move(events)),
+      lost_interval_(lost_interval) {
   const auto missing = [](const Error& error) {
     log::warn("routing", "changes by others are noticed only by an audit every few seconds",
               {{"error", error.what}});
@@ -75,13 +76,22 @@ void DriftWatch::on_nft(const NftCommit& commit) {
   schedule();
 }
 
+// The stamp of the tables is looked at in any case. It says nothing of elements, so that what was
+// lost during the pause is still to be distrusted when it is over.
 void DriftWatch::on_nft_lost() {
   const auto now = DriftClock::now();
-  if (!last_lost_ || now - *last_lost_ > lost_interval) {
-    last_lost_ = now;
+  if (distrusted_at_ && now - *distrusted_at_ < lost_interval_) {
+    distrust_at_ = *distrusted_at_ + lost_interval_;
+  } else {
+    distrusted_at_ = now;
     reconciler_.distrust_nft();
   }
   schedule();
+}
+
+std::optional<DriftClock::time_point> DriftWatch::repair_at() const {
+  if (!repair_at_ || !distrust_at_) return repair_at_ ? repair_at_ : distrust_at_;
+  return std::min(*repair_at_, *distrust_at_);
 }
 
 void DriftWatch::add(Sign sign) {
@@ -96,6 +106,11 @@ void DriftWatch::schedule() {
 
 void DriftWatch::begin_repair() {
   repair_at_.reset();
+  if (const auto now = DriftClock::now(); distrust_at_ && *distrust_at_ <= now) {
+    distrust_at_.reset();
+    distrusted_at_ = now;
+    reconciler_.distrust_nft();
+  }
   if (at_work_.size() >= most_signs) at_work_.clear();  // of repairs that never came to an end
   at_work_.insert(at_work_.end(), std::make_move_iterator(signs_.begin()),
                   std::make_move_iterator(signs_.end()));

@@ -12,6 +12,7 @@
 #include "routing/edge/nft_watcher.hpp"
 #include "routing/edge/reconciler.hpp"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,16 +34,19 @@ class DriftWatch {
     bool events = false;
   };
 
+  // A host on which notices are lost all the time must not have its tables made anew all the time.
+  static constexpr std::chrono::seconds usual_lost_interval{60};
+
   // Both must outlive the watch. What cannot be listened to is said in the log, once.
   DriftWatch(const asio::any_io_executor& executor, LinuxKernel& kernel, Reconciler& reconciler,
-             Events events);
+             Events events, std::chrono::milliseconds lost_interval = usual_lost_interval);
   ~DriftWatch();
   DriftWatch(const DriftWatch&) = delete;
   DriftWatch& operator=(const DriftWatch&) = delete;
 
   bool listens() const { return facts_ && nft_; }  // false: only an audit finds everything
   void expect(const NetworkState& desired, const HostFacts& host);
-  std::optional<DriftClock::time_point> repair_at() const { return repair_at_; }
+  std::optional<DriftClock::time_point> repair_at() const;
 
   // Around every apply: what is noticed in between belongs to the next one.
   void begin_repair();
@@ -69,7 +73,9 @@ class DriftWatch {
   std::vector<Sign> signs_;
   std::vector<Sign> at_work_;  // those that the apply under way sees
   std::optional<DriftClock::time_point> repair_at_;
-  std::optional<DriftClock::time_point> last_lost_;
+  std::chrono::milliseconds lost_interval_;
+  std::optional<DriftClock::time_point> distrusted_at_;  // for notices that were lost
+  std::optional<DriftClock::time_point> distrust_at_;    // more were lost since
   RepairPacer pacer_;
   DriftCounts counts_;
   std::optional<double> last_repair_seconds_;

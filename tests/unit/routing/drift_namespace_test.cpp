@@ -11,11 +11,15 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <sys/socket.h>
+
 namespace oceanid::routing {
 namespace {
 
+using testing::AllOf;
 using testing::AnyOf;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::MatchesRegex;
@@ -36,9 +40,9 @@ struct Keeper {
         "ip link set far-one up; ip link set far-two up");
     kernel = std::move(*LinuxKernel::open(io.get_executor()));
     reconciler = std::make_unique<Reconciler>(io.get_executor(), *kernel, directory.path);
-    watch =
-        std::make_unique<DriftWatch>(io.get_executor(), *kernel, *reconciler,
-                                     DriftWatch::Events{[this](auto&) { ++host_changes; }, [] {}});
+    watch = std::make_unique<DriftWatch>(
+        io.get_executor(), *kernel, *reconciler,
+        DriftWatch::Events{[this](auto&) { ++host_changes; }, [] {}}, lost_interval);
     state = sample_state();
     std::erase_if(state.routes, [](const Route& route) { return route.family == Family::v6; });
     state.nft.text.insert(state.nft.text.rfind("  chain guard"),
@@ -53,6 +57,19 @@ struct Keeper {
     while (!stopped)
       io.run_one_for(std::chrono::milliseconds(100));
   }
+  // More notices than the sockets have room for, unread, and behind them a change of ours that
+  // nobody is told of: one that is full takes nothing more until it has been read.
+  static void lose_notices(const std::string& command) {
+    constexpr int room = 1 << 16;
+    for (int fd = 0; fd < 64; ++fd)
+      ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    shell(
+        "nft add table ip foreign; nft add set ip foreign s '{ type ipv4_addr; }';"
+        "(echo 'add element ip foreign s { 10.1.0.0'; for i in $(seq 0 19); do"
+        "  seq -f ,10.0.$i.%g 0 255; done; echo '}') | nft -f -;" +
+        command + "; nft delete table ip foreign");
+  }
+  static bool has_few() { return shell("nft list set inet oceanid few").contains("192.0.2.2"); }
   void apply() {
     watch->expect(state, kernel->facts().value());
     watch->begin_repair();
@@ -88,6 +105,7 @@ struct Keeper {
         "nft list ruleset");
   }
 
+  static constexpr std::chrono::seconds lost_interval{4};
   asio::io_context io;
   TemporaryDirectory directory;
   std::unique_ptr<LinuxKernel> kernel;
@@ -154,6 +172,41 @@ TEST(DriftNamespace, PutsRulesRoutesAddressesAndMtusBackAndSaysWhatWasDone) {
                 Contains(HasSubstr("changed the MTU of oc-one from 1420 to 1300")));
     const auto counts = keeper.watch->summary().counts;
     EXPECT_GE(counts.all().size(), 4U) << "rule, route, address, link";
+  });
+}
+
+// Elements are in no stamp: a change whose notice was lost is repaired because the notice was.
+TEST(DriftNamespace, LostNoticesLeadToTablesMadeAnewButNotAllTheTime) {
+  isolated([] {
+    Keeper keeper;
+    const std::string harm = "nft delete element inet oceanid few '{ 192.0.2.2 }'";
+    Keeper::lose_notices(harm);
+    const auto first = DriftClock::now();
+    keeper.settle();
+    EXPECT_TRUE(Keeper::has_few());
+    EXPECT_THAT(keeper.events, Contains(HasSubstr("repaired by an audit"))) << "nobody was named";
+    Keeper::lose_notices(harm);
+    keeper.settle(std::chrono::milliseconds(100));
+    EXPECT_FALSE(Keeper::has_few()) << "they are made anew once in a while only";
+    ASSERT_LT(DriftClock::now() - first, Keeper::lost_interval) << "this machine is too slow";
+    keeper.settle(Keeper::lost_interval);
+    EXPECT_TRUE(Keeper::has_few());
+    EXPECT_FALSE(keeper.watch->repair_at());
+  });
+}
+
+// Nobody is told of a sysctl that no netconf notice is about.
+TEST(DriftNamespace, AnAuditFindsWhatNoNoticeTold) {
+  isolated([] {
+    Keeper keeper;
+    shell("sysctl -qw net.ipv4.conf.all.src_valid_mark=0");
+    keeper.settle();
+    EXPECT_EQ(shell("sysctl -n net.ipv4.conf.all.src_valid_mark"), "0\n");
+    EXPECT_THAT(keeper.events, IsEmpty());
+    keeper.apply();
+    EXPECT_EQ(shell("sysctl -n net.ipv4.conf.all.src_valid_mark"), "1\n");
+    EXPECT_THAT(keeper.events, ElementsAre(AllOf(HasSubstr("src_valid_mark=1 to 0"),
+                                                 HasSubstr("repaired by an audit"))));
   });
 }
 
