@@ -85,3 +85,13 @@ def test_links_that_vanish_and_return_are_adopted(world, link, again):
     world.sh("node", again.format(**pids))
     world.sh("node", f"echo 1 >/proc/sys/net/ipv6/conf/{link}/disable_ipv6 || true")
     world.wait_for(lambda: world.look() == world.picture, f"everything on {link} again", 30)
+
+
+@pytest.mark.long
+def test_what_no_notice_tells_is_found_by_the_slow_audit(world):
+    path = "/proc/sys/net/ipv4/conf/all/src_valid_mark"  # the kernel sends no netconf notice of it
+    time.sleep(30)  # what follows a start looks at everything, too
+    world.sh("node", f"echo 0 >{path}")
+    world.wait_for(lambda: world.sh("node", f"cat {path}").strip() == "1", "the value of before", 75)
+    texts = [event["text"] for event in status(world)["events"]]
+    assert any("src_valid_mark=1 to 0; repaired by an audit" in text for text in texts), texts
