@@ -222,14 +222,16 @@ def test_a_bulk_transfer_survives_blocked_udp_and_its_return(tls_lab, bulk):
     # What the exit sees: the peer comes from its own loopback.
     hub = [one for one in lab.status("tethys")["tunnels"] if one["peer"] == "styx"]
     assert [one["transport"] for one in hub if one["device"] == "oc-hub"] == ["tls"], hub
-    same_session = lambda: tunnel_of(lab)["handshake_age_seconds"] >= time.time() - began + age - 3
-    assert same_session(), "the session is the one from before"
+    # Seconds by which the last handshake is younger than that of the beginning; a snapshot may be old.
+    younger = lambda: age + time.time() - began - tunnel_of(lab)["handshake_age_seconds"]
+    assert younger() <= 3, "the session is the one from before"
     opened = time.time()
     lab.fault("drop-udp", "styx", "off")
     lab.wait_for(lambda: transport(lab) == "udp", 30, every=0.05)
     returned = time.time()
     time.sleep(3)
-    assert transport(lab) == "udp" and same_session(), "and still after the return"
+    assert transport(lab) == "udp"
+    assert younger() <= 3, "and still after the return"
     seen = bulk.result()
     print("gaps:", [(round(end - blocked, 2), round(length, 2)) for end, length in seen["gaps"]],
           "returned after", round(returned - opened, 2), "s; bytes", seen["total"])
