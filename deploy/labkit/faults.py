@@ -185,11 +185,16 @@ def uplink_down(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
 
 def wrong_nat(state: State, node: plan.Node, on: bool, _: list[str]) -> None:
     _exit_only(node)
-    other = node.address4.rsplit(".", 1)[0] + f".{int(node.address4.rsplit('.', 1)[1]) + 1}"
-    rule = f'meta nfproto ipv4 oifname "wan" ip saddr {node.address4} snat ip to {other}'
-    _rewrite(state, node, "wrong-nat", {"disguise": [rule]} if on else {})
+    other = ipaddress.IPv4Address(node.address4) + 1
+    disguise = f'meta nfproto ipv4 oifname "wan" ip saddr {node.address4} snat ip to {other}'
+    # Afterwards nobody has that address: what is still under way to it would make the provider tell the services so.
+    silence = f"icmp type destination-unreachable @th,192,32 {int(other)} drop"
+    _rewrite(state, node, "wrong-nat", {"disguise": [disguise]} if on else {"errors": [silence]})
     # The provider must take the answers to that address itself.
     batch(state.namespace(node.provider), f"addr {'replace' if on else 'del'} {other}/32 dev wan\n", "-force")
+    if not on:
+        # Flows of the fault would keep the address for as long as they live. (It fails where there are none.)
+        run(["conntrack", "-D", "--reply-dst", str(other)], enter=lambda: enter_net(state.namespace(node.provider)), check=False)
 
 
 def moved(state: State, node: plan.Node, on: bool, arguments: list[str]) -> None:

@@ -213,6 +213,19 @@ def capture(lab):
     capture.close()
 
 
+@pytest.fixture
+def busy(lab):
+    """pod-styx-1 makes flows of every kind all the time; waits until each has been tried, from the call on."""
+    from matrix import KINDS, Worker
+    traffic = Worker(lab, "pod-styx-1", "traffic")
+
+    def tried():
+        traffic.say("reset")
+        return lab.wait_for(lambda: all((found := traffic.report()).get("tried", {}).get(kind, 0) > 1 for kind in KINDS) and found)
+    yield tried
+    traffic.close()
+
+
 @pytest.fixture(scope="module")
 def witness(whole_lab):
     """Traffic on every node and two observers in the internet, for all tests of one file (see matrix.py)."""

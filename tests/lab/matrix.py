@@ -68,10 +68,21 @@ class Capture(Worker):
         super().__init__(lab, "internet", "capture", *also)
         assert self.hear() == "ready\n"
 
-    def only_exits(self):
-        """How many packets came, all of them from the exits' addresses."""
+    def reset(self):
+        self.say("reset")
+        self.report()  # it is done: what comes from now on is seen
+
+    def complete(self):
         seen = self.report()
         assert seen["lost"] == 0, "the capture is incomplete"
+        return seen
+
+    def wrong(self):
+        return self.complete()["wrong"]
+
+    def only_exits(self):
+        """How many packets came, all of them from the exits' addresses."""
+        seen = self.complete()
         assert not seen["wrong"], seen["wrong"]
         return seen["right"]
 
@@ -93,8 +104,8 @@ class Witness:
             worker.close()
 
     def reset(self):
-        self.lab.reset_leaks()
-        self.capture.say("reset")
+        self.capture.reset()
+        self.lab.reset_leaks()  # second, so that the capture has all that it counts
         self.forget()
 
     def forget(self):
@@ -108,9 +119,8 @@ class Witness:
 
     def wrong(self):
         """What came into the internet from a source that is none of the exits', as both witnesses saw it."""
-        seen = self.capture.report()
-        assert seen["lost"] == 0, "the capture is incomplete"
-        return seen["wrong"], self.lab.leaks()
+        leaks = self.lab.leaks()  # first, for the same reason
+        return self.capture.wrong(), leaks
 
     def carried(self, seconds=40, pods=None, kinds=KINDS, seen=EXITS, six=()):
         """Waits until every pod gets answers of every kind; and they must all have come from an exit's address."""
@@ -134,15 +144,20 @@ class Witness:
         for pod in self.pods:
             self.lab.wait_for(lambda pod=pod: all(self.flows(pod).get("tried", {}).get(kind) for kind in kinds), 10, 0.1)
 
-    @contextlib.contextmanager
-    def case(self, seconds=1.5, tolerated=NOTHING):
-        """The block makes the fault; it is looked at for `seconds` more. The block undoes it by a callback that it
-        gives to the stack it receives, so that recovery is under observation, too."""
-        if self.broken:  # by the case before, which has failed: no reason for this one to fail, too
+    def mend(self):
+        """A case that has failed is no reason for the next one to fail, too."""
+        if self.broken:
             self.close()
             self.lab.up()
             self.start()
             self.carried()
+            self.broken = False
+
+    @contextlib.contextmanager
+    def case(self, seconds=1.5, tolerated=NOTHING):
+        """The block makes the fault; it is looked at for `seconds` more. The block undoes it by a callback that it
+        gives to the stack it receives, so that recovery is under observation, too."""
+        self.mend()
         self.broken = True
         self.reset()
         with contextlib.ExitStack() as undo:
