@@ -11,7 +11,7 @@ import pytest
 from conftest import EXIT_ADDRESS
 
 TARGET = "192.0.2.12"  # edge.example.test
-DATABASE = "hostaddr=192.0.2.130 host=db.example.test user=warehouse dbname=warehouse connect_timeout=5 sslmode=require"
+DATABASE = "192.0.2.130"
 
 # Accepts, and says nothing.
 SERVER = r"""
@@ -51,6 +51,59 @@ while len(ends) < count and time.time() < limit:
         except ConnectionResetError:
             reset += 1
 print(json.dumps({"ended": len(ends), "reset": reset, "first": min(ends, default=0), "last": max(ends, default=0)}), flush=True)
+"""
+
+# A session of Postgres, by itself: psql looks at an idle one only when it is asked for something. Signs in by SCRAM-SHA-256
+# (RFC 7677) over TLS, asks what it is told to, if anything, and tells as JSON when and how the session ended.
+SESSION = r"""
+import base64, hashlib, hmac, json, os, socket, ssl, struct, sys, time
+plain = socket.create_connection((sys.argv[1], 5432), 5)
+plain.sendall(struct.pack("!II", 8, 80877103))
+assert plain.recv(1) == b"S"
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+stream = context.wrap_socket(plain)
+def read(size):
+    data = b""
+    while len(data) < size:
+        got = stream.recv(size - len(data))
+        if not got: raise EOFError
+        data += got
+    return data
+def hear():
+    kind, size = struct.unpack("!cI", read(5))
+    return kind, read(size - 4)
+def say(kind, body):
+    stream.sendall(kind + struct.pack("!I", len(body) + 4) + body)
+def asked(number):
+    kind, body = hear()
+    assert kind == b"R" and struct.unpack("!I", body[:4])[0] == number, (kind, body)
+    return body[4:]
+say(b"", struct.pack("!I", 196608) + b"user\0warehouse\0database\0warehouse\0\0")
+asked(10)
+nonce = base64.b64encode(os.urandom(18)).decode()
+first = f"n=,r={nonce}"
+hello = ("n,," + first).encode()
+say(b"p", b"SCRAM-SHA-256\0" + struct.pack("!I", len(hello)) + hello)
+challenge = asked(11).decode()
+given = dict(item.split("=", 1) for item in challenge.split(","))
+bare = f"c=biws,r={given['r']}"
+mac = lambda key, text: hmac.digest(key, text, "sha256")
+key = mac(hashlib.pbkdf2_hmac("sha256", os.environ["PGPASSWORD"].encode(), base64.b64decode(given["s"]), int(given["i"])), b"Client Key")
+signature = mac(hashlib.sha256(key).digest(), ",".join((first, challenge, bare)).encode())
+proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature))).decode()
+say(b"p", f"{bare},p={proof}".encode())
+asked(12), asked(0)
+while hear()[0] != b"Z": pass
+if sys.argv[2]: say(b"Q", sys.argv[2].encode() + b"\0")
+print("ready", flush=True)
+wire = socket.socket(fileno=os.dup(stream.fileno()))  # TLS takes a reset for an end
+wire.settimeout(20)
+try:
+    how = "said something" if wire.recv(1) else "closed"
+except OSError as error:
+    how = type(error).__name__
+print(json.dumps({"ended": time.time(), "how": how}), flush=True)
 """
 
 # One connection that says something every 0.1 s until it is told to stop, and then how often that was answered.
@@ -189,25 +242,22 @@ def test_idle_connections_are_reset_within_a_second(lab, server, switches):
     assert any("connections of the former exit were reset" in event["text"] for event in status["events"])
 
 
-def test_a_database_session_is_reset_while_it_waits_and_while_it_is_idle(lab, switches):
-    waiting = lab.popen("pod-styx-1", "psql", DATABASE, "-c", "select pg_sleep(60)")
-    asleep = lab.popen("pod-styx-2", "psql", DATABASE, "-At", stdin=subprocess.PIPE)
-    asleep.stdin.write("select 'here';\n")
-    asleep.stdin.flush()
-    assert asleep.stdout.readline() == "here\n"
+def test_a_database_session_is_reset_within_a_second_while_it_waits_and_while_it_is_idle(lab, switches, capture):
+    sessions = []
+    for pod, query in (("pod-styx-1", "select pg_sleep(60)"), ("pod-styx-2", "")):
+        session, said = start(lab, pod, SESSION, DATABASE, query)
+        assert said == "ready", session.stderr.read()
+        sessions.append(session)
     followed(lab, 2)
     with Cut(lab):
-        waiting.wait(20)
-        ended = time.time()
-        assert waiting.returncode != 0
-        # psql's own way to its end is a part of this.
-        assert ended - lab.wait_for(lambda: switches.last_to("oc-meliae")) < 1.5
-        asked = time.time()
-        asleep.stdin.write("select 'still';\n")
-        asleep.stdin.flush()
-        out, errors = asleep.communicate(timeout=10)
-        assert "still" not in out and "connection" in errors
-        assert time.time() - asked < 2
+        found = [result(session) for session in sessions]
+        switched = lab.wait_for(lambda: switches.last_to("oc-meliae"))
+        assert [one["how"] for one in found] == ["ConnectionResetError"] * 2
+        print("reset after", [f"{(one['ended'] - switched) * 1000:.0f} ms" for one in found])
+        assert all(one["ended"] - switched < 1 for one in found)
+        again, said = start(lab, "pod-styx-1", SESSION, DATABASE, "select 1")
+        assert said == "ready" and result(again)["how"] == "said something", "the other exit carries sessions"
+    assert capture.only_exits() > 0
     assert lab.leaks() == 0
 
 
