@@ -9,7 +9,7 @@ import time
 
 from labkit import gateway, holders, network, plan, postgres, rules
 from labkit.state import Lock, State, make_mount_points, remove_mount_points
-from labkit.system import (NETNS_DIR, LabError, Process, batch, end_all, enter_net, processes_in,
+from labkit.system import (NETNS_DIR, LabError, Namespaces, Process, batch, end_all, enter_net, processes_in,
                            processes_of_sessions, reap, run, say, spawn, wait_until)
 
 DEPLOY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -85,22 +85,11 @@ def _namespaces_of(prefix: str) -> list[str]:
 
 def _end_processes(state: State) -> None:
     recorded = [Process(*record) for kind in ("holders", "processes") for record in state.values[kind].values()]
-    nets, mounts = set(), set()
-    for name in _namespaces_of(state.prefix):
-        nets.add(os.stat(f"{NETNS_DIR}/{name}").st_ino)
-    for process in recorded:
-        if process.alive():
-            try:
-                mounts.add(os.stat(f"/proc/{process.pid}/ns/mnt").st_ino)
-            except OSError:
-                continue
-    mounts.discard(os.stat("/proc/self/ns/mnt").st_ino)
-
-    sessions = {process.pid for process in recorded if process.alive()}
-
-    def left() -> set[int]:
-        return set(processes_in(nets, mounts)) | set(processes_of_sessions(sessions))
-    end_all(left)
+    alive = [process for process in recorded if process.alive()]
+    files = [f"{NETNS_DIR}/{name}" for name in _namespaces_of(state.prefix)] + [f"/proc/{process.pid}/ns/mnt" for process in alive]
+    sessions = {process.pid for process in alive}
+    with Namespaces(files) as namespaces:
+        end_all(lambda: set(processes_in(namespaces.numbers)) | set(processes_of_sessions(sessions)))
 
 
 def _certificates(state: State) -> None:

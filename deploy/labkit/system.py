@@ -205,19 +205,41 @@ def batch(namespace: str, text: str, *options: str, program: str = "ip", check: 
     run([program, *options, "-batch", "-"], stdin=text, enter=lambda: enter_net(namespace), check=check)
 
 
-def processes_in(net_inodes: set[int], mount_inodes: set[int]) -> list[int]:
-    """Every process whose network or mount namespace is one of these."""
+class Namespaces:
+    """Namespaces by their files, those of the caller left out, kept while this is open.
+
+    A namespace that has ended gives its inode number to the next that is made, and `ip netns exec` makes a mount namespace
+    for every command: who looks for processes by number without keeping the namespace finds strangers.
+    """
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._open: list[int] = []
+        for file in files:
+            try:
+                self._open.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError:
+                continue  # ended meanwhile
+        self.numbers = {os.fstat(file).st_ino for file in self._open} - {os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("net", "mnt")}
+
+    def __enter__(self) -> "Namespaces":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open:
+            os.close(file)
+
+
+def processes_in(numbers: set[int]) -> list[int]:
+    """Every process whose network or mount namespace is one of these (Namespaces.numbers; both kinds are numbered together)."""
     found = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
-        for kind, inodes in (("net", net_inodes), ("mnt", mount_inodes)):
-            try:
-                if os.stat(f"/proc/{entry}/ns/{kind}").st_ino in inodes:
-                    found.append(int(entry))
-                    break
-            except OSError:
-                break
+        try:
+            if any(os.stat(f"/proc/{entry}/ns/{kind}").st_ino in numbers for kind in ("net", "mnt")):
+                found.append(int(entry))
+        except OSError:
+            continue
     return found
 
 

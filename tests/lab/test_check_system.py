@@ -81,11 +81,12 @@ class Host:
 
     def close(self):
         # wireguard-go outlives the gateway that started it: everybody in this host's network goes.
-        network = os.readlink(f"/proc/{self.holder.pid}/ns/net")
-        for process in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if os.readlink(process / "ns/net") == network:
-                    os.kill(int(process.name), signal.SIGKILL)
+        with open(f"/proc/{self.holder.pid}/ns/net", "rb") as kept:  # else its number is the next new network's
+            network = os.fstat(kept.fileno()).st_ino
+            for process in pathlib.Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if os.stat(process / "ns/net").st_ino == network:
+                        os.kill(int(process.name), signal.SIGKILL)
         self.holder.communicate()
 
 

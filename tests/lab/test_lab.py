@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -165,3 +166,31 @@ def test_down_is_complete_and_leaves_other_labs_alone(plain):
         assert "octest1" not in mounts.read()
     assert "nothing to remove" in other.run("down").stderr
     assert plain.seen_as("pod-styx-1") == UNDERLAY["styx"]
+
+
+# In a process of its own: labkit is not on the tests' path, and what it looks for must not be pytest.
+STRANGER = """
+import os, subprocess, sys
+from labkit.system import Namespaces, end_all, processes_in
+
+def start():
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+
+ours = start()
+with Namespaces([f"/proc/{ours.pid}/ns/mnt", "/proc/self/ns/net"]) as namespaces:
+    end_all(lambda: processes_in(namespaces.numbers))
+    ours.wait()
+    stranger = start()
+    alive = stranger.poll() is None and stranger.pid not in processes_in(namespaces.numbers)
+stranger.kill()
+print("spared" if alive else "taken for ours")
+"""
+
+
+def test_who_gets_the_number_of_an_ended_namespace_is_not_ended_with_it():
+    """`ip netns exec` makes a mount namespace for every command, under the lowest free number."""
+    deploy = os.path.join(os.path.dirname(__file__), "..", "..", "deploy")
+    assert subprocess.run([sys.executable, "-c", STRANGER], text=True, capture_output=True, check=True, timeout=30,
+                          env={**os.environ, "PYTHONPATH": deploy}).stdout == "spared\n"
