@@ -66,7 +66,8 @@ class Node:
 
 
 @pytest.fixture
-def node(lab):
+def node(lab, capture, busy):
+    """styx, whose pod sends all the time, before both witnesses."""
     node = Node(lab)
     assert "on probation" not in node.take(), "how a change is made is no change"
     node.before = node.state()
@@ -77,6 +78,9 @@ def node(lab):
         lab.run("gateway", "start", "styx")
     lab.wait_for(lambda: lab.oceanid("styx", "reload", check=False).returncode == 0)
     lab.oceanid("styx", "confirm", check=False)
+    busy()
+    assert capture.only_exits() > 0
+    assert lab.leaks() == 0, lab.run("status").stdout
 
 
 def test_without_a_confirmation_everything_goes_back(node, lab):

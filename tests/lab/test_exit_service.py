@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from matrix import Capture
+
 CONFIG = "/etc/oceanid/oceanid.yaml"
 FIRST, SECOND = "203.0.113.10", "203.0.113.11"
 TARGET, PORT = "192.0.2.12", 7844  # edge.example.test
@@ -142,11 +144,14 @@ class Exit:
 @pytest.fixture
 def exits(lab):
     node = Exit(lab)
+    capture = Capture(lab, f"tethys={SECOND}")
     try:
         node.start()
         yield node
         assert lab.leaks() == 0, lab.run("status").stdout
+        assert capture.only_exits() > 0
     finally:
+        capture.close()
         node.end()
 
 
