@@ -7,7 +7,7 @@ The matrix, and where each case is:
 | the witnesses themselves | test_the_witnesses_see_a_leak, here; test_lab.py |
 | boot order: guard, uplink, CNI, gateway under traffic | test_matrix_boot.py; test_down.py::test_the_guard_alone_closes_a_node |
 | netd killed, frozen; the worker, everything killed | test_killed, test_frozen |
-| all gateways restarted one after the other | test_restarted |
+| all gateways restarted, upgraded, one after the other | test_restarted, test_upgraded |
 | tunnel deleted and made again | test_a_tunnel_is_deleted; for recorded plans test_plan_on_kernel.py |
 | tailscale0, flannel.1, cni0, eth0 gone and back | test_a_neighbours_link_goes_and_returns |
 | exit powered off, its uplink dead, a worker's line cut | test_an_exit_is_powered_off, test_an_exits_uplink_is_dead, test_a_line_is_cut |
@@ -24,7 +24,10 @@ The matrix, and where each case is:
 
 A quarter of it runs by default, the rest with --long.
 """
+import os
 import re
+import signal
+import time
 
 import pytest
 
@@ -77,6 +80,22 @@ def test_restarted(witness):
     with witness.case():
         for node in NODES:
             witness.lab.run("gateway", "restart", node)
+
+
+@pytest.mark.parametrize("nodes", [NODES, *rest(*[((one,),) for one in NODES])], ids="-".join)
+def test_upgraded(witness, nodes):
+    """The program replaces itself (SIGUSR2): the next life proves its exits anew, so what begins meanwhile may be refused;
+    connections that are open go on."""
+    witness.lab.healthy()
+    with witness.case():
+        for node in nodes:
+            netd, workers = witness.lab.pids(node, "oceanid-netd"), witness.lab.pids(node, "oceanid-worker")
+            os.kill(netd[0], signal.SIGUSR2)
+            witness.lab.wait_for(lambda node=node: set(witness.lab.pids(node, "oceanid-worker")) - set(workers), 10, 0.05)
+            assert witness.lab.pids(node, "oceanid-netd") == netd, "the same process, another life"
+        time.sleep(1.5)  # longer than a pod waits for an answer
+        found = {pod: set(witness.flows(pod)["tcp-open"]) for pod in witness.pods}
+        assert all(outcomes and outcomes <= {*EXIT_ADDRESS.values()} for outcomes in found.values()), found
 
 
 @pytest.mark.parametrize("node, device", [("styx", "oc-tethys"), ("tethys", "oc-hub"),
