@@ -1,8 +1,10 @@
 """A node boots under its pods' traffic, in every order in which the guard, the uplink, the CNI and the gateway can come.
 
-The guard's unit is ordered before the network (deploy/systemd/oceanid-guard.service), and the gateway closes the node
-itself. So an order is ours to hold as long as one of the two has come before both the uplink and the CNI are there;
-the rest is held by the start-up taint, which keeps pods away.
+An order is ours to hold as long as the guard or the gateway, which closes the node itself, has come before both the uplink
+and the CNI are there: 20 of the 24. In the other four nothing of ours runs when the way is open. With the package they
+cannot happen: the guard's unit comes before network-pre.target and k3s (deploy/systemd/oceanid-guard.service), and each of
+the four with its guard first is one of the 20. Without it the start-up taint keeps pods away, which the lab's pods do not
+know. What remains to be held in them is that the leak ends with whichever of the two comes first, for open flows, too.
 """
 import itertools
 
@@ -12,6 +14,7 @@ import pytest
 PARTS = ("guard", "uplink", "cni", "gateway")
 HELD = [order for order in itertools.permutations(PARTS)
         if min(order.index("guard"), order.index("gateway")) < max(order.index("uplink"), order.index("cni"))]
+LATE = [order for order in itertools.permutations(PARTS) if order not in HELD]
 USUAL = (("styx", ("guard", "uplink", "cni", "gateway")), ("tethys", ("cni", "gateway", "uplink", "guard")))
 
 
@@ -37,7 +40,8 @@ def come(witness, node, part):
 
 
 def test_all_orders_are_there():
-    assert len(HELD) == 20
+    assert (len(HELD), len(LATE)) == (20, 4)
+    assert {("guard", *(part for part in order if part != "guard")) for order in LATE} < set(HELD)
 
 
 @pytest.mark.parametrize("node, order", [
@@ -50,14 +54,17 @@ def test_nothing_leaks_while_a_node_boots(witness, node, order):
             come(witness, node, part)
 
 
-def test_without_guard_and_gateway_a_booting_node_leaks(witness):
-    """Or else the orders above would prove nothing."""
-    switched_off(witness, "styx")
-    witness.reset()
-    for part in ("uplink", "cni"):
-        come(witness, "styx", part)
-    try:
-        witness.lab.wait_for(lambda: witness.wrong()[0], 10)
-    finally:
-        come(witness, "styx", "gateway")
-    witness.carried()
+@pytest.mark.parametrize("order", [pytest.param(order, id=", ".join(order), marks=pytest.mark.long if number else ())
+                                   for number, order in enumerate(LATE)])
+def test_a_node_that_leaks_is_closed_by_the_first_that_comes(witness, order):
+    """It must leak before, or else the orders above would prove nothing. (On an exit Flannel's masquerade hides it.)"""
+    with witness.case():
+        switched_off(witness, "styx")
+        for part in order[:2]:
+            come(witness, "styx", part)
+        seen = "styx 198.51.100.30 > 192.0.2.12 "
+        witness.lab.wait_for(lambda: {seen + "6", seen + "17"} <= set(witness.wrong()[0]), 10)
+        come(witness, "styx", order[2])
+        witness.reset()
+        witness.all_tried()
+        come(witness, "styx", order[3])
