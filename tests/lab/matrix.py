@@ -22,10 +22,12 @@ KINDS = ("tcp", "udp", "icmp", "tcp-open", "udp-open", "proxy")
 
 
 NOTHING = re.compile(r"(?!)")
-# What nftables alone holds, so that it passes between a flush and our repair: a reset that a node sends for a socket of its
-# own that is gone has the tunnel's address and no device; a rule against it would be met by the reverse look-up (rp_filter)
-# of every answer that comes by a tunnel, too.
-UNTURNED = re.compile(r" 10\.99\.0\.\d+ > \S+ 6$")
+# What nftables alone holds, so that it passes between a flush and our repair, and nothing else: a reset that a node sends
+# for a socket of its own that is gone, to whoever still sends to it. It has the tunnel's address and no device, for the
+# kernel knows the device by the socket only (tcp_v4_send_reset); it carries no byte of anybody's. Downloads through the
+# proxy that clients break off all the time made 90 in twelve flushes; what the pods here do made none in 25 cases.
+UNTURNED = re.compile(r" 10\.99\.0\.\d+ > \S+ 6 reset$")
+MOST_UNTURNED = 20
 
 
 class Worker:
@@ -172,6 +174,8 @@ class Witness:
     def nothing_leaked(self, tolerated=NOTHING):
         wrong, leaks = self.wrong()
         to_services = sum(packets for key, packets in wrong.items() if tolerated.search(key) and " > 10.43." not in key)
+        if tolerated is UNTURNED:
+            assert sum(packets for key, packets in wrong.items() if tolerated.search(key)) <= MOST_UNTURNED, wrong
         wrong = {key: packets for key, packets in wrong.items() if not tolerated.search(key)}
         assert not wrong, wrong
         assert leaks <= to_services, self.lab.run("status").stdout

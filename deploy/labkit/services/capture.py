@@ -7,6 +7,7 @@ packets, the nodes' own questions) is the underlay's.
 
 Runs in `internet` until its standard input ends. On standard input: `reset`, and `report`, which is answered by one
 line of JSON: { "right": N, "lost": N, "wrong": { "LINE SOURCE > DESTINATION PROTOCOL": N } }.
+PROTOCOL is its number; `6 reset` is a TCP segment of 20 bytes with RST, as a kernel sends for a socket that is gone.
 
 usage: python3 -m labkit.services.capture [LINE=ADDRESS ...]    sources that are right as well
 """
@@ -51,6 +52,11 @@ def listen() -> socket.socket:
     return sock
 
 
+def bare_reset(frame: bytes) -> bool:
+    """IPv4 without options, TCP without options or data, and RST is set."""
+    return frame[14] == 0x45 and frame[16:18] == b"\0\x28" and frame[23] == 6 and len(frame) > 47 and frame[47] & 4 != 0
+
+
 class Judge:
     def __init__(self, also: list[str]) -> None:
         self.genuine = {(node.name, address) for node in plan.EXITS.values() for address in (node.address4, node.address6)}
@@ -72,7 +78,8 @@ class Judge:
         if (line, source) in self.genuine:
             self.right += 1
         else:
-            self.wrong[f"{line} {source} > {target} {frame[20] if six else frame[23]}"] += 1
+            what = str(frame[20]) if six else "6 reset" if bare_reset(frame) else str(frame[23])
+            self.wrong[f"{line} {source} > {target} {what}"] += 1
 
 
 def main() -> None:
