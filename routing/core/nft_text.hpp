@@ -64,6 +64,7 @@ struct NftParts {
   void relay();
   void overlay_identity();
   bool overlay_may_leak() const { return !scene.overlay.empty() && !scene.uplinks.empty(); }
+  void tunnel_ingress();
   void known_peers();
   void exit_limits();
   void listeners();
