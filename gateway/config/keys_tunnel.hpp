@@ -67,7 +67,8 @@ void describe(Visitor& v, tunnel::PeerSettings& s) {
           KeyType{});
   v.field({"next_public_key", "the key that it turns to next: oceanid keys rotate, on the peer"},
           s.next_public_key, Nullable{KeyType{}});
-  v.field({"preshared_key_file", "a WireGuard preshared key, the same on both sides"},
+  v.field({"preshared_key_file",
+           "a WireGuard preshared key, the same on both sides; read anew by a reload"},
           s.preshared_key_file, Nullable{file_path});
   v.field({"endpoint", "where we dial it; null: it dials us"}, s.endpoint, Nullable{host_port});
   v.field({"address", "its tunnel.address", true}, s.addresses, List{address, true});

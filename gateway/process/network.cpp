@@ -128,7 +128,11 @@ awaitable<Result<void>> Network::change_from(Config before) {
       if (auto closed = co_await converge(); !closed) co_return closed;
     tunnels_due_ = true;
   } else if (tunnels_ && !tunnels_due_) {
-    // Certificates may be others under the same names.
+    // Keys and certificates may be others under the same names.
+    auto others = tunnels_->other_keys_on_disk();
+    if (!others) co_return std::unexpected(std::move(others.error()));
+    tunnels_due_ = *others;
+    if (tunnels_due_) co_return co_await converge();
     if (auto done = transports_.apply(config_, *tunnels_); !done) co_return done;
   }
   co_return co_await converge();

@@ -229,10 +229,24 @@ def test_only_the_same_preshared_key_carries_and_nothing_tells_it(lab, shared):
     shared.dial_anew()
     lab.wait_for(lambda: shared.way()["usable"] and handshake() is not None, 30)
     lab.wait_for(lambda: lab.seen_as("pod-calypso-1", check=False, patience=2) == "203.0.113.10", 30)
+
+    # Another key under the same name is a change of the configuration.
+    third = lab.exec("calypso", "wg", "genpsk").stdout
+    shared.make("calypso", "psk", third)
+    lab.oceanid("calypso", "reload")
+    shared.dial_anew()
+    lab.wait_for(lambda: shared.way()["state"] == "down")
+    shared.make("tethys", "psk", third)
+    lab.oceanid("tethys", "reload")
+    lab.wait_for(lambda: shared.way()["usable"] and handshake() is not None, 30)
+    shared.make("tethys", "psk", "no key\n")
+    refused = lab.oceanid("tethys", "reload", check=False)
+    assert refused.returncode == 1 and f"{STATE}/psk" in refused.stderr and shared.way()["usable"]
+    shared.make("tethys", "psk", third)
     for node in shared.NODES:
         shows = (lab.oceanid(node, "status", "--json").stdout + lab.oceanid(node, "status").stdout
                  + lab.oceanid(node, "plan").stdout + log_of(lab, node))
-        for key in (shared.key, other):
+        for key in (shared.key, other, third):
             assert key.strip() not in shows and base64.b64decode(key).hex() not in shows
     assert lab.leaks() == 0
 

@@ -118,6 +118,8 @@ class TunnelManager {
   // Makes the devices match. An error (keys, backend) leaves what runs as it is; trouble with one
   // device is no error: it stands in its status and is tried again with backoff.
   awaitable<Result<void>> apply(Wanted wanted);
+  // Whether the files of keys, under the names in force, hold others than those in use.
+  Result<bool> other_keys_on_disk() const;
 
   // Host names of endpoints for the worker to resolve; literals are not among them.
   std::vector<std::string> names_to_resolve() const;
@@ -190,6 +192,8 @@ class TunnelManager {
     PrivateKey private_key;
     PublicKey public_key;
     PresharedKeys preshared_keys;
+
+    bool operator==(const Secrets&) const = default;
   };
 
   // One peer on one device while its configuration names two keys.

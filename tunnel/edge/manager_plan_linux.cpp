@@ -29,6 +29,12 @@ Result<TunnelManager::Secrets> TunnelManager::load_secrets(const TunnelSettings&
   return secrets;
 }
 
+Result<bool> TunnelManager::other_keys_on_disk() const {
+  auto secrets = load_secrets(wanted_.settings);
+  if (!secrets) return std::unexpected(std::move(secrets.error()));
+  return *secrets != secrets_;
+}
+
 ResolvedEndpoints TunnelManager::choose_endpoints() {
   ResolvedEndpoints endpoints;
   for (const PeerSettings& peer : wanted_.settings.peers) {

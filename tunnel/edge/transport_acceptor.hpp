@@ -45,7 +45,8 @@ class TransportAcceptor {
 
   TransportAcceptor(const asio::any_io_executor& executor, TransportHost& host, Limits limits);
 
-  // Takes effect for connections from now on. An error changes nothing.
+  // Takes effect for connections from now on; sessions of who is no peer any more end. An error
+  // changes nothing.
   Result<void> configure(const TlsMaterial& material, std::vector<AcceptedPeer> peers);
   void listen(UniqueFd listener);  // one more, or the same anew; sockets stay until stop()
   awaitable<void> stop();

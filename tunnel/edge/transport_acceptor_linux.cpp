@@ -50,7 +50,7 @@ Result<void> TransportAcceptor::configure(const TlsMaterial& material,
     material_ = material;
   }
   peers_ = std::move(peers);
-  // Sessions of peers that are gone, or whose key is another now, end.
+  // Who is no peer any more is cut off. One whose key has turned keeps the session it has proven.
   for (const SharedSession& session : std::vector(sessions_.begin(), sessions_.end()))
     if (std::ranges::find(peers_, session->peer, &AcceptedPeer::name) == peers_.end()) end(session);
   return {};
