@@ -177,6 +177,10 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
     if (!tunnel.key_in_force.empty())
       fmt::format_to(print, "  {} on {}: its {} is in force\n", tunnel.peer, tunnel.device,
                      tunnel.key_in_force);
+  for (const auto& tunnel : snapshot.tunnels)
+    if (!tunnel.transport_trouble.empty())
+      fmt::format_to(print, "  {} on {}: no TLS: {}\n", tunnel.peer, tunnel.device,
+                     tunnel.transport_trouble);
   if (snapshot.key) print_key(out, *snapshot.key);
   if (!snapshot.events.empty()) {
     fmt::format_to(print, "\nlast events\n");
