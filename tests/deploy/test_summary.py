@@ -49,3 +49,11 @@ def test_with_all_every_one_counts_as_failed_but_for_what_the_machine_ran(verdic
 def test_a_failed_step_and_no_test_at_all_are_red(verdict):
     assert verdict(PASSED, "--failed-steps", "1").returncode == 1
     assert verdict("<properties/>").returncode == 1
+
+
+def test_what_is_noted_as_not_run_is_printed_with_its_words(verdict):
+    verdict(PASSED, "--not-run", "machine.all", "no virtual machine: <qemu> is missing")
+    found = verdict(PASSED)
+    assert "not run here: machine.all: no virtual machine: <qemu> is missing\n" in found.stdout
+    assert found.stdout.endswith("tests/run: ALL GREEN\n1 passed, 0 failed, 1 skipped\n")
+    assert verdict(PASSED, "--strict").returncode == 1
