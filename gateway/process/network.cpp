@@ -77,7 +77,8 @@ awaitable<Result<void>> Network::start() {
   start_watch();
   follow_health(config_);
   resume_former_choice();
-  // The closed state first: from here on nothing leaves but through a proven exit.
+  // The closed state first: from here on nothing leaves but through a proven exit, which the one
+  // of a former life still is.
   auto done = co_await converge();
   tunnels_due_ = config_.tunnel.has_value();
   if (auto second = co_await converge(); done) done = std::move(second);
@@ -279,9 +280,13 @@ void Network::keep_guard() {
   kept_guard_ = guard;
 }
 
+std::vector<tunnel::TunnelStatus> Network::tunnels() const {
+  return tunnels_ ? tunnels_->status() : found_tunnels(config_, facts_);
+}
+
 routing::Inputs Network::inputs() const {
   auto out =
-      routing_inputs(config_, facts_, tunnels_ ? tunnels_->status() : planned_tunnels(config_),
+      routing_inputs(config_, facts_, tunnels(),
                      tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
   out.draining = draining_;
   return out;

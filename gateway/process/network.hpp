@@ -128,6 +128,7 @@ class Network {
   void note_offload();
   awaitable<void> close_without_plan();
   void use(const Config& config);
+  std::vector<tunnel::TunnelStatus> tunnels() const;
   routing::Inputs inputs() const;
   routing::Inputs inputs_of(const Config& config) const;
   // The health of the exits: network_health.cpp.

@@ -119,11 +119,11 @@ ExitState Network::state_of(const ExitSettings& exit, const tunnel::ExitFindings
 // Looks at everything now; cheap, without a word to the kernel.
 ExitTable Network::judge_exits() {
   const auto now = Clock::now();
-  const auto tunnels = tunnels_ ? tunnels_->status() : std::vector<tunnel::TunnelStatus>();
+  const auto all = tunnels();
   std::vector<tunnel::ExitFindings> findings;
   std::vector<tunnel::ExitEvidence> evidence;
   for (const auto& exit : config_.exits) {
-    auto& found = findings.emplace_back(findings_of(exit, tunnels));
+    auto& found = findings.emplace_back(findings_of(exit, all));
     deep_.fill(found, now);
     evidence.push_back(tunnel::evidence_of(found));
   }

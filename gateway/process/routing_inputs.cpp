@@ -192,6 +192,21 @@ std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config,
   return out;
 }
 
+std::vector<tunnel::TunnelStatus> found_tunnels(const Config& config,
+                                                const routing::HostFacts& facts) {
+  auto out = planned_tunnels(config);
+  for (auto& status : out) {
+    const auto* link = routing::find_link(facts, status.device);
+    if (link == nullptr || !link->up) continue;
+    status.present = true;
+    if (link->kind == "wireguard") status.backend = "kernel";
+    status.mtu = link->mtu;
+    for (auto& peer : status.peers)
+      peer.mtu = link->mtu;
+  }
+  return out;
+}
+
 routing::Inputs routing_inputs(const Config& config, const routing::HostFacts& facts,
                                const std::vector<tunnel::TunnelStatus>& tunnels,
                                const std::vector<SocketAddress>& peer_endpoints,

@@ -26,6 +26,10 @@ bool same_kernel_state(const Config& a, const Config& b);
 // The tunnels as they will be, before any device exists: names, MTU, peers.
 std::vector<tunnel::TunnelStatus> planned_tunnels(const Config& config,
                                                   const std::string& backend = {});
+// The same at a start, before they are ours: whose links a former life has left carry on as they
+// are, so that the start interrupts nothing.
+std::vector<tunnel::TunnelStatus> found_tunnels(const Config& config,
+                                                const routing::HostFacts& facts);
 
 // Endpoints that are written as addresses.
 std::vector<SocketAddress> literal_endpoints(const Config& config);

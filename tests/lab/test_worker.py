@@ -124,3 +124,19 @@ def test_upgrade_keeps_listeners_and_tunnels(lab):
     assert lab.pids("styx", "wireguard-go") == tunnels
     lab.healthy()
     assert lab.leaks() == 0
+
+
+def test_an_upgrade_takes_nothing_from_routed_pods(lab):
+    """Neither the way out nor the path's MTU, for no moment: a pod's first packet then would be answered "unreachable"."""
+    watch = lab.popen("styx", "timeout", "6", "ip", "monitor", "route", "link")
+    ping = lab.popen("pod-styx-2", "ping", "-i", "0.01", "-c", "400", "192.0.2.10")
+    time.sleep(1)
+    netd = lab.pids("styx", "oceanid-netd")[0]
+    worker = lab.pids("styx", "oceanid-worker")
+    os.kill(netd, signal.SIGUSR2)
+    lab.wait_for(lambda: [pid for pid in lab.pids("styx", "oceanid-worker") if pid not in worker], 10)
+    assert " 0% packet loss" in ping.communicate(timeout=30)[0]
+    changes = watch.communicate(timeout=30)[0].splitlines()
+    assert not [line for line in changes if "default dev oc-" in line or " oc-" in line and " mtu " in line], changes
+    lab.healthy()
+    assert lab.leaks() == 0
