@@ -2,6 +2,7 @@
 
 #include "routing/core/plan.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -74,6 +75,29 @@ TEST(RoutingInputs, TakeTheSelfExitsNextHopFromTheMainTable) {
   EXPECT_EQ(inputs.exits[1].device, dev("oc-meliae"));
   EXPECT_TRUE(inputs.exits[1].tunnel);
   EXPECT_EQ(inputs.uplink_source4, ip("203.0.113.10"));
+}
+
+TEST(RoutingInputs, LinksOfAFormerLifeAreTakenAsTheyAre) {
+  Scene scene;
+  auto& hub = scene.facts.links.back();
+  hub.mtu = 1408;
+  hub.kind = "wireguard";
+  const auto of = [&](const char* name) {
+    auto tunnels = found_tunnels(scene.config, scene.facts);
+    const auto found = std::ranges::find(tunnels, dev(name), &tunnel::TunnelStatus::device);
+    return found == tunnels.end() ? tunnel::TunnelStatus() : *found;
+  };
+  scene.config.tunnel->listen = 51820;
+  scene.config.tunnel->peers.front().public_key = std::string(43, 'A') + "=";
+  EXPECT_TRUE(of("oc-hub").present);
+  EXPECT_EQ(of("oc-hub").mtu, 1408U);
+  EXPECT_EQ(of("oc-hub").peers.at(0).mtu, 1408U);
+  EXPECT_EQ(of("oc-hub").backend, "kernel");
+  hub.up = false;
+  EXPECT_FALSE(of("oc-hub").present);
+  hub.name = dev("eth9");
+  EXPECT_FALSE(of("oc-hub").present);
+  EXPECT_NE(of("oc-hub").mtu, 1408U);
 }
 
 TEST(RoutingInputs, APeerBehindAnotherIsSeenOnThatOnesLinks) {
