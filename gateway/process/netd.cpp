@@ -125,7 +125,7 @@ awaitable<void> Netd::run() {
     log::warn("gateway", "no run_dir: there is no control socket for status, reload and drain");
   }
   if (start_from_) expect(to_record(loaded_));
-  auto up = co_await network_.start();
+  auto up = co_await network_.start(to_record(loaded_) == memory_.last_good());
   if (!up) {
     // The closed state stands; the proxy answers with the reason while we go on trying.
     log::error("routing", "the network state could not be brought up; trying again",

@@ -129,7 +129,7 @@ awaitable<void> Netd::roll_back() {
   }
   if (auto opened = listeners_.open(wanted_listeners(*former.config, cores_)); !opened)
     log::error("gateway", "not every listener of before is back", {{"error", opened.error().what}});
-  auto done = co_await network_.reconfigure(*former.config);
+  auto done = co_await network_.go_back(*former.config);
   changing_ = false;
   if (!done) {
     log::error("gateway", "going back has failed; trying again", {{"error", done.error().what}});

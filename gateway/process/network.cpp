@@ -63,7 +63,7 @@ bool Network::privileged() const {
   return needs_privileges(config_) || !config_.exits.empty();
 }
 
-awaitable<Result<void>> Network::start() {
+awaitable<Result<void>> Network::start(bool as_before) {
   if (!privileged()) co_return Result<void>();
   // Without it nothing is remembered; that is no reason to leave the way out open.
   if (auto made = ensure_folder(config_.state_dir, 0700); !made)
@@ -77,8 +77,9 @@ awaitable<Result<void>> Network::start() {
   start_watch();
   follow_health(config_);
   resume_former_choice();
+  if (as_before && selector_.current()) taking_over_.begin();
   // The closed state first: from here on nothing leaves but through a proven exit, which the one
-  // of a former life still is.
+  // that is taken over still is.
   auto done = co_await converge();
   tunnels_due_ = config_.tunnel.has_value();
   if (auto second = co_await converge(); done) done = std::move(second);
@@ -103,6 +104,14 @@ void Network::resume_former_choice() {
   }
 }
 
+// The moment from which the exit that was taken over has to prove itself: loading large sets, and
+// starting what had ended, may take longer than that.
+void Network::tunnels_in_hand() {
+  const auto now = std::chrono::steady_clock::now();
+  if ((config_.tunnel && !tunnels_) || !taking_over_.in_hand(now)) return;
+  if (const auto current = selector_.current()) selector_.resume(*current, now);
+}
+
 IfName Network::device_of(const ExitSettings& exit) const {
   if (exit.peer) return tunnel::device_of_peer(*exit.peer);
   return exit.self ? config_.serve_exit->uplink : *exit.interface;
@@ -112,29 +121,40 @@ awaitable<Result<void>> Network::reconfigure(const Config& config) {
   const Config before = std::exchange(config_, config);
   follow_health(before);
   if (reconciler_) reconciler_->retry_offload();
-  auto done = reconciler_ ? co_await change_from(before) : co_await start();
+  auto done = reconciler_ ? co_await change_from(before) : co_await start(false);
   if (done) co_return done;
   config_ = before;
   follow_health(config);
-  tunnels_due_ = true;  // whatever the attempt left of them; the converge loop goes on trying
+  // Whatever the attempt left of them; the converge loop goes on trying.
+  tunnels_due_ = tunnels_due_ || !tunnels_equal(before, config);
   static_cast<void>(co_await apply_tunnels());
   mark_due();
   co_return done;
 }
 
-awaitable<Result<void>> Network::change_from(Config before) {
+awaitable<Result<void>> Network::go_back(const Config& config) {
+  const Config before = std::exchange(config_, config);
+  follow_health(before);
+  auto done = reconciler_ ? co_await change_from(before, true) : co_await start(false);
+  if (!done) mark_due();
+  co_return done;
+}
+
+awaitable<Result<void>> Network::change_from(Config before, bool going_back) {
   if (!tunnels_equal(before, config_)) {
     // The first tunnels meet rules that expect them.
     if (!tunnels_)
       if (auto closed = co_await converge(); !closed) co_return closed;
     tunnels_due_ = true;
   } else if (tunnels_ && !tunnels_due_) {
-    // Keys and certificates may be others under the same names.
-    auto others = tunnels_->other_keys_on_disk();
-    if (!others) co_return std::unexpected(std::move(others.error()));
-    tunnels_due_ = *others;
-    if (tunnels_due_) co_return co_await converge();
-    if (auto done = transports_.apply(config_, *tunnels_); !done) co_return done;
+    // Keys and certificates may be others under the same names. Keys that cannot be read keep no
+    // configuration from coming back; admits() refuses a new one.
+    tunnels_due_ = tunnels_->other_keys_on_disk().value_or(false);
+    if (!tunnels_due_) {
+      auto transports = transports_.apply(config_, *tunnels_);
+      if (!transports && going_back) static_cast<void>(co_await converge());
+      if (!transports) co_return transports;
+    }
   }
   co_return co_await converge();
 }
@@ -211,6 +231,7 @@ awaitable<void> Network::converge_loop() {
 // An error of the tunnels keeps nothing else from what is right.
 awaitable<Result<void>> Network::converge() {
   auto tunnels = co_await apply_tunnels();
+  tunnels_in_hand();
   if (watch_) watch_->begin_repair();
   auto facts = kernel_->facts();
   if (!facts) co_return std::unexpected(std::move(facts.error()));
@@ -281,7 +302,8 @@ void Network::keep_guard() {
 }
 
 std::vector<tunnel::TunnelStatus> Network::tunnels() const {
-  return tunnels_ ? tunnels_->status() : found_tunnels(config_, facts_);
+  if (tunnels_) return tunnels_->status();
+  return taking_over_.from_found() ? found_tunnels(config_, facts_) : planned_tunnels(config_);
 }
 
 routing::Inputs Network::inputs() const {
@@ -289,6 +311,9 @@ routing::Inputs Network::inputs() const {
       routing_inputs(config_, facts_, tunnels(),
                      tunnels_ ? tunnels_->peer_endpoints() : std::vector<SocketAddress>(), exits_);
   out.draining = draining_;
+  if (taking_over_.lasts(std::chrono::steady_clock::now()))
+    for (auto& exit : out.exits)
+      exit.usable |= exit.tunnel && exit.present;
   return out;
 }
 

@@ -12,6 +12,7 @@
 #include "gateway/ipc/snapshot.hpp"
 #include "gateway/process/clock_guard.hpp"
 #include "gateway/process/routed_flows.hpp"
+#include "gateway/process/take_over.hpp"
 #include "gateway/process/tunnel_transports.hpp"
 #include "proxy/core/explanation.hpp"
 #include "routing/core/conntrack_figures.hpp"
@@ -54,11 +55,15 @@ class Network {
   ~Network();
 
   // Brings everything up for the first time. After an error we go on trying, as long as
-  // keeps_trying() says so; the closed state stands as far as the kernel took it.
-  awaitable<Result<void>> start();
+  // keeps_trying() says so; the closed state stands as far as the kernel took it. `as_before`: with
+  // the very configuration that a former life had in force.
+  awaitable<Result<void>> start(bool as_before);
   bool keeps_trying() const { return tasks_.size() > 0; }
   // Switches to another configuration; an error leaves the former one in force.
   awaitable<Result<void>> reconfigure(const Config& config);
+  // The same to one that was in force; an error keeps nothing of it from the kernel that can be
+  // had, and the rest is tried again.
+  awaitable<Result<void>> go_back(const Config& config);
   // While true, what is kept for `oceanid guard` stays as it is (unless there is nothing yet).
   void keep_guard_as_it_is(bool held) { guard_held_ = held; }
   // What the worker's probes have found; what was not asked is ignored.
@@ -99,7 +104,7 @@ class Network {
   bool privileged() const;  // the configuration has anything for the kernel
   awaitable<void> converge_loop();
   awaitable<Result<void>> converge();
-  awaitable<Result<void>> change_from(Config before);
+  awaitable<Result<void>> change_from(Config before, bool going_back = false);
   awaitable<Result<void>> apply_tunnels();
   void update_exits();
   void warn(const std::string& text);
@@ -108,6 +113,7 @@ class Network {
   std::optional<tunnel::ExitWord> exit_word() const;
   awaitable<void> serve(bool sets_are_new);
   void resume_former_choice();
+  void tunnels_in_hand();
   awaitable<void> watch_exit();  // network_switch.cpp
   void leave_lost_exit();
   IfName device_of(const ExitSettings& exit) const;
@@ -164,6 +170,7 @@ class Network {
   tunnel::HealthBoard board_;
   tunnel::DeepBook deep_;
   tunnel::ExitSelector selector_;
+  TakeOver taking_over_;
   std::vector<tunnel::ExitFindings> findings_;        // of each exit, as last looked at
   std::vector<tunnel::ExitCandidate> candidates_;     // what the selector is asked about
   std::vector<tunnel::ExitCandidate> chosen_from_;    // and was asked last

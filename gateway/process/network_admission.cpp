@@ -29,6 +29,9 @@ std::vector<std::string> Network::contradictions(
 // change of the policy.
 Result<void> Network::admits(const Config& config,
                              const std::optional<routing::ControlConnection>& operator_session) {
+  if (tunnels_ && config_.tunnel == config.tunnel)
+    if (auto keys = tunnels_->other_keys_on_disk(); !keys)
+      return std::unexpected(std::move(keys.error()));
   std::vector<std::string> known;
   if (reconciler_) known = contradictions(config_, operator_session);
   std::string text;

@@ -34,6 +34,7 @@ std::chrono::steady_clock::time_point Network::next_look() const {
   const auto now = std::chrono::steady_clock::now();
   auto until = now + (slow ? slow_audit : audit_alone);
   if (const auto next = selector_.next_decision()) until = std::min(until, *next);
+  if (const auto end = taking_over_.end(now)) until = std::min(until, *end);
   // What was due and did not come waits for other news, such as the end of a suspicion.
   if (const auto next = board_.next_change(); next && *next > now) until = std::min(until, *next);
   if (watch_ && watch_->repair_at()) until = std::min(until, *watch_->repair_at());

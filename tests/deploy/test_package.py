@@ -128,12 +128,56 @@ def test_removal_opens_what_was_held_closed_or_does_not_happen(machine):
     assert machine("cat /etc/oceanid/oceanid.yaml").stdout == CONFIG
 
 
-def test_a_gateway_that_runs_becomes_the_new_one(root):
-    """By the signal of an upgrade, to its main process alone; and systemd knows that this is no end."""
-    text = (root / "deploy/debian/postinst").read_text(encoding="utf-8")
-    assert "systemctl kill --kill-who=main --signal=USR2 oceanid.service" in text
-    assert "restart" not in text
-    subprocess.run(["sh", "-n", str(root / "deploy/debian/postinst")], check=True)
+# systemctl, as far as the scripts ask: what is active and enabled is a file, and so is what was asked for.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>/run/asked
+case "$*" in
+    *is-active*) test -e /run/active ;;
+    *is-enabled*) test -e /run/enabled ;;
+    *show*) echo "{ path=/usr/bin/oceanid ; argv[]=/usr/bin/oceanid run -c $(cat /run/named) ; ignore_errors=no ; pid=0 }" ;;
+esac
+"""
+
+
+@pytest.fixture
+def systemd(machine):
+    machine("mkdir -p /run/systemd/system; cat >/usr/bin/systemctl; echo /etc/oceanid/oceanid.yaml >/run/named; touch /run/asked", stdin=SYSTEMCTL)
+
+    def run(command, check=True, stdin=None):
+        """command -> (what it did, what was asked of systemd)"""
+        machine(": >/run/asked")
+        done = machine(command, check, stdin)
+        return done, [line for line in machine("cat /run/asked").stdout.splitlines() if "show" not in line and "is-" not in line]
+    return run
+
+
+SIGNAL = "kill --kill-who=main --signal=USR2 oceanid.service"
+NEXT = "systemctl enable --now oceanid-guard.service oceanid.service"
+
+
+def test_what_runs_becomes_the_new_one_unless_that_would_not_start(systemd):
+    done, asked = systemd("dpkg -i /new.deb")
+    assert NEXT in done.stdout and asked == ["daemon-reload"]
+    systemd("touch /run/active /run/enabled; cat >/etc/oceanid/oceanid.yaml", stdin=CONFIG)
+    done, asked = systemd("dpkg -i /new.deb")
+    assert asked == ["daemon-reload", SIGNAL] and NEXT not in done.stdout
+    systemd("echo 'not: ours' >>/etc/oceanid/oceanid.yaml")
+    done, asked = systemd("dpkg -i /new.deb")
+    assert asked == ["daemon-reload"] and "The former one goes on" in done.stderr
+    systemd("rm /run/active")
+    done, asked = systemd("dpkg -i /new.deb")
+    assert asked == ["daemon-reload"] and NEXT not in done.stdout
+
+
+def test_a_removal_that_is_refused_leaves_the_units_as_they_were(systemd):
+    systemd("dpkg -i /new.deb; touch /run/active /run/enabled; echo /etc/oceanid/node.yaml >/run/named; cat >/etc/oceanid/node.yaml", stdin=CONFIG)
+    systemd("oceanid guard -c /etc/oceanid/node.yaml; mv /etc/oceanid/node.yaml /root/away.yaml")
+    done, asked = systemd("dpkg -r oceanid", check=False)
+    assert done.returncode != 0 and "node.yaml is not there, so the program stays" in done.stderr and asked == []
+    systemd("mv /root/away.yaml /etc/oceanid/node.yaml")
+    done, asked = systemd("dpkg -r oceanid")
+    assert asked == ["--quiet disable --now oceanid.service", "--quiet disable oceanid-guard.service", "daemon-reload"]
+    assert systemd("nft list ruleset")[0].stdout == ""
 
 
 def test_it_depends_on_what_the_image_and_the_quickstart_install(package, oceanid):

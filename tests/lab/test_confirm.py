@@ -103,6 +103,22 @@ def test_without_a_confirmation_everything_goes_back(node, lab):
     assert lab.leaks() == 0
 
 
+def test_keys_that_cannot_be_read_keep_nothing_from_going_back(node, lab):
+    key = "/var/lib/oceanid/private.key"
+    node.take(*CUT_OFF)
+    lab.exec("styx", "chmod", "0644", key)  # refused like this, wherever it is read
+    try:
+        node.gone_back(node.rollbacks + 1)
+        for _ in range(20):
+            assert node.state() == node.before
+            time.sleep(0.2)
+        refused = lab.oceanid("styx", "reload", check=False)
+        assert refused.returncode == 1 and key in refused.stderr
+    finally:
+        lab.exec("styx", "chmod", "0600", key)
+    assert lab.seen_as("pod-styx-1", proxy=PROXY) == "203.0.113.10"
+
+
 def test_a_confirmed_change_stays(node, lab):
     assert "on probation" in node.take(*HARMLESS)
     kept = node.confirm()

@@ -243,6 +243,14 @@ def test_only_the_same_preshared_key_carries_and_nothing_tells_it(lab, shared):
     refused = lab.oceanid("tethys", "reload", check=False)
     assert refused.returncode == 1 and f"{STATE}/psk" in refused.stderr and shared.way()["usable"]
     shared.make("tethys", "psk", third)
+    # A file that is gone is no other key: a reload must not make one that no peer knows.
+    lab.exec("calypso", "mv", f"{STATE}/private.key", f"{STATE}/away")
+    lab.oceanid("calypso", "reload")
+    assert lab.exec("calypso", "test", "-e", f"{STATE}/private.key", check=False).returncode == 1
+    lab.exec("calypso", "mv", f"{STATE}/away", f"{STATE}/private.key")
+    assert shared.way()["usable"]
+    for node in shared.NODES:
+        assert "could not be brought up" not in log_of(lab, node)
     for node in shared.NODES:
         shows = (lab.oceanid(node, "status", "--json").stdout + lab.oceanid(node, "status").stdout
                  + lab.oceanid(node, "plan").stdout + log_of(lab, node))

@@ -5,6 +5,8 @@
 #include "tunnel/edge/route_check_linux.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace oceanid::tunnel {
@@ -29,10 +31,13 @@ Result<TunnelManager::Secrets> TunnelManager::load_secrets(const TunnelSettings&
   return secrets;
 }
 
+// A private key that is gone is made anew by a start only: by a question all peers would lose us.
 Result<bool> TunnelManager::other_keys_on_disk() const {
+  std::error_code ignored;
+  if (!secrets_ || !std::filesystem::exists(key_path(wanted_.settings), ignored)) return false;
   auto secrets = load_secrets(wanted_.settings);
   if (!secrets) return std::unexpected(std::move(secrets.error()));
-  return *secrets != secrets_;
+  return *secrets != *secrets_;
 }
 
 ResolvedEndpoints TunnelManager::choose_endpoints() {
