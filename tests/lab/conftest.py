@@ -43,9 +43,9 @@ def has_kernel_wireguard():
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("kernel_wireguard") and not has_kernel_wireguard():
-        pytest.skip("this kernel has no WireGuard; tests/run --all has a virtual machine that does")
+        pytest.skip("this kernel has no WireGuard; the virtual machine of tests/run does")
     if item.get_closest_marker("flowtable") and not has_flowtables():
-        pytest.skip("this kernel has no flowtables; tests/run --all has a virtual machine that does")
+        pytest.skip("this kernel has no flowtables; the virtual machine of tests/run does")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -105,7 +105,7 @@ table inet count {
   }
 }
 """
-REFUSED, RESET, EMPTY, RECEIVE = 7, 35, 52, 56  # curl's exit codes
+REFUSED, RESET, EMPTY, SEND, RECEIVE = 7, 35, 52, 55, 56  # curl's exit codes
 
 
 def sh(*command, **how):
@@ -313,7 +313,7 @@ def test_a_pod_without_settings_is_served(world):
 
 def test_policy_sees_the_name_and_the_guard_the_address(world):
     for url in ("https://denied.example.test/", "http://denied.example.test/"):
-        assert world.fetch(url, "192.0.2.2") in (RESET, EMPTY, RECEIVE)
+        assert world.fetch(url, "192.0.2.2") in (RESET, EMPTY, SEND, RECEIVE)
     assert world.record(host="denied.example.test", port=443)["verdict"] == "deny"
     assert world.fetch("https://guarded.example.test/", "192.0.2.3") in (RESET, RECEIVE)
     assert world.record(host="guarded.example.test", port=443)["error"].endswith("prohibited")
@@ -401,7 +401,7 @@ class TestTproxy:
 
     def test_who_asks_the_listener_itself_is_refused(self, world):
         done = subprocess.run([*world.inside("pod"), "curl", "-sS", "--noproxy", "*", "-m", "10", "http://10.9.1.1:3130/"])
-        assert done.returncode in (REFUSED, RESET, EMPTY, RECEIVE)
+        assert done.returncode in (REFUSED, RESET, EMPTY, SEND, RECEIVE)
         world.record(method="transparent", error="bad_target")
 
     @pytest.mark.parametrize("address", OURS)
