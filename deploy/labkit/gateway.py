@@ -32,7 +32,7 @@ def make_keys() -> dict[str, tuple[str, str]]:
 
 
 def configuration(node: plan.Node, public_keys: dict[str, str], ipv6: str | None = None) -> str:
-    """oceanid.yaml of one node, by the roles of DESIGN section 4. With `ipv6` (block, exit or ignore) the tunnels, the
+    """oceanid.yaml of one node, by its role. With `ipv6` (block, exit or ignore) the tunnels, the
     exits and the pods have both families."""
     peers = plan.EXITS.values() if not node.exit else plan.NODES.values()
     parts = [f"node: {node.name}", "log: { level: info, format: json, access: true }",

@@ -1,4 +1,4 @@
-"""One quiet process per namespace: it holds the private mounts (DESIGN section 9) that `exec` joins."""
+"""One quiet process per namespace: it holds the private mounts that `exec` joins."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #pragma once
-// What the admin endpoint answers, as a pure function of the gateway's state (DESIGN section 8).
+// What the admin endpoint answers, as a pure function of the gateway's state.
 // Read-only: changes go through the control socket.
 
 #include "gateway/ipc/snapshot.hpp"

@@ -15,8 +15,8 @@
 namespace oceanid::cli {
 namespace {
 
-// Commands of the contract whose feature is not part of this version: they say so instead of
-// failing like a typing error.
+// Commands that are named already and whose feature is not part of this version: they say so
+// instead of failing like a typing error.
 struct Later {
   const char* name;
   const char* what;

@@ -101,6 +101,59 @@ void print_serving(std::back_insert_iterator<std::string> print, const ipc::Serv
   }
 }
 
+using Printer = std::back_insert_iterator<std::string>;
+
+void print_exits(Printer print, const ipc::GatewaySnapshot& snapshot) {
+  if (!snapshot.exits.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<10} {:<9} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
+                   "DEVICE", "RTT", "SEEN AS");
+    for (const auto& exit : snapshot.exits)
+      fmt::format_to(print, "{} {:<12} {:<10} {:<9} {:<12} {:<10} {}{}\n", exit.current ? "*" : " ",
+                     exit.name, exit.kind, exit.state, exit.device, milliseconds(exit.rtt_seconds),
+                     join(exit.addresses), exit.code == "ok" ? "" : "  " + exit.reason);
+  }
+  if (!snapshot.targets.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<40} {:<10} {}\n", "EXIT", "TARGET", "TOOK", "RESULT");
+    for (const auto& one : snapshot.targets)
+      fmt::format_to(print, "  {:<12} {:<40} {:<10} {}\n", one.exit.empty() ? "-" : one.exit,
+                     one.target, one.known ? fmt::format("{:.1f} ms", one.seconds * 1000) : "-",
+                     result_of(one));
+  }
+}
+
+void print_tunnels(Printer print, const ipc::GatewaySnapshot& snapshot) {
+  if (!snapshot.tunnels.empty()) {
+    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
+                   "TUNNEL", "DEVICE", "BACKEND", "MTU", "PATH", "TRANSPORT", "HANDSHAKE",
+                   "RECEIVED", "SENT", "ENDPOINT");
+    for (const auto& tunnel : snapshot.tunnels)
+      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
+                     tunnel.peer, tunnel.device, tunnel.present ? tunnel.backend : "absent",
+                     tunnel.mtu, path(tunnel), tunnel.transport, age(tunnel.handshake_age_seconds),
+                     human_bytes(tunnel.rx_bytes), human_bytes(tunnel.tx_bytes), tunnel.endpoint);
+    std::set<std::string> versions;
+    for (const auto& tunnel : snapshot.tunnels)
+      if (!tunnel.version.empty()) versions.insert(tunnel.version);
+    for (const auto& version : versions)
+      fmt::format_to(print, "  wireguard-go {}\n", version);
+  }
+  if (!snapshot.peers.empty())
+    fmt::format_to(print, "\n  {:<12} {:<9} {:<12} {}\n", "PEER", "REACHED", "HEARD", "HEARS US");
+  for (const auto& peer : snapshot.peers)
+    fmt::format_to(
+        print, "  {:<12} {:<9} {:<12} {}\n", peer.peer, known(peer.reached),
+        peer.heard_seconds_ago ? fmt::format("{:.1f} s ago", *peer.heard_seconds_ago) : "-",
+        known(peer.hears_us));
+  for (const auto& tunnel : snapshot.tunnels)
+    if (!tunnel.key_in_force.empty())
+      fmt::format_to(print, "  {} on {}: its {} is in force\n", tunnel.peer, tunnel.device,
+                     tunnel.key_in_force);
+  for (const auto& tunnel : snapshot.tunnels)
+    if (!tunnel.transport_trouble.empty())
+      fmt::format_to(print, "  {} on {}: no TLS: {}\n", tunnel.peer, tunnel.device,
+                     tunnel.transport_trouble);
+}
+
 }  // namespace
 
 std::string status_text(const ipc::GatewaySnapshot& snapshot) {
@@ -135,52 +188,9 @@ std::string status_text(const ipc::GatewaySnapshot& snapshot) {
     fmt::format_to(print, "flowtable: {}\n", snapshot.routing.flowtable);
   if (!snapshot.routing.fight.empty())
     fmt::format_to(print, "routing: {}\n", snapshot.routing.fight);
-  if (!snapshot.exits.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<10} {:<9} {:<12} {:<10} {}\n", "EXIT", "KIND", "STATE",
-                   "DEVICE", "RTT", "SEEN AS");
-    for (const auto& exit : snapshot.exits)
-      fmt::format_to(print, "{} {:<12} {:<10} {:<9} {:<12} {:<10} {}{}\n", exit.current ? "*" : " ",
-                     exit.name, exit.kind, exit.state, exit.device, milliseconds(exit.rtt_seconds),
-                     join(exit.addresses), exit.code == "ok" ? "" : "  " + exit.reason);
-  }
-  if (!snapshot.targets.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<40} {:<10} {}\n", "EXIT", "TARGET", "TOOK", "RESULT");
-    for (const auto& one : snapshot.targets)
-      fmt::format_to(print, "  {:<12} {:<40} {:<10} {}\n", one.exit.empty() ? "-" : one.exit,
-                     one.target, one.known ? fmt::format("{:.1f} ms", one.seconds * 1000) : "-",
-                     result_of(one));
-  }
+  print_exits(print, snapshot);
   if (snapshot.serving) print_serving(print, *snapshot.serving);
-  if (!snapshot.tunnels.empty()) {
-    fmt::format_to(print, "\n  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
-                   "TUNNEL", "DEVICE", "BACKEND", "MTU", "PATH", "TRANSPORT", "HANDSHAKE",
-                   "RECEIVED", "SENT", "ENDPOINT");
-    for (const auto& tunnel : snapshot.tunnels)
-      fmt::format_to(print, "  {:<12} {:<14} {:<10} {:<6} {:<10} {:<9} {:<10} {:<11} {:<11} {}\n",
-                     tunnel.peer, tunnel.device, tunnel.present ? tunnel.backend : "absent",
-                     tunnel.mtu, path(tunnel), tunnel.transport, age(tunnel.handshake_age_seconds),
-                     human_bytes(tunnel.rx_bytes), human_bytes(tunnel.tx_bytes), tunnel.endpoint);
-    std::set<std::string> versions;
-    for (const auto& tunnel : snapshot.tunnels)
-      if (!tunnel.version.empty()) versions.insert(tunnel.version);
-    for (const auto& version : versions)
-      fmt::format_to(print, "  wireguard-go {}\n", version);
-  }
-  if (!snapshot.peers.empty())
-    fmt::format_to(print, "\n  {:<12} {:<9} {:<12} {}\n", "PEER", "REACHED", "HEARD", "HEARS US");
-  for (const auto& peer : snapshot.peers)
-    fmt::format_to(
-        print, "  {:<12} {:<9} {:<12} {}\n", peer.peer, known(peer.reached),
-        peer.heard_seconds_ago ? fmt::format("{:.1f} s ago", *peer.heard_seconds_ago) : "-",
-        known(peer.hears_us));
-  for (const auto& tunnel : snapshot.tunnels)
-    if (!tunnel.key_in_force.empty())
-      fmt::format_to(print, "  {} on {}: its {} is in force\n", tunnel.peer, tunnel.device,
-                     tunnel.key_in_force);
-  for (const auto& tunnel : snapshot.tunnels)
-    if (!tunnel.transport_trouble.empty())
-      fmt::format_to(print, "  {} on {}: no TLS: {}\n", tunnel.peer, tunnel.device,
-                     tunnel.transport_trouble);
+  print_tunnels(print, snapshot);
   if (snapshot.key) print_key(out, *snapshot.key);
   if (!snapshot.events.empty()) {
     fmt::format_to(print, "\nlast events\n");

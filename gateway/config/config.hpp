@@ -1,5 +1,5 @@
 #pragma once
-// The whole configuration as one value (DESIGN section 4), made by parse.hpp from a YAML text.
+// The whole configuration as one value, made by parse.hpp from a YAML text.
 // Owned by nobody in particular: copied, compared, published as shared_ptr<const Config>.
 
 #include "gateway/base/exit.hpp"

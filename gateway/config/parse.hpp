@@ -1,5 +1,5 @@
 #pragma once
-// From YAML text to a Config, or to every problem in it at once (DESIGN section 4). Pure: the
+// From YAML text to a Config, or to every problem in it at once. Pure: the
 // caller reads the file, and what the surroundings decide (host name, root, XDG directories) comes
 // in as ParseContext.
 

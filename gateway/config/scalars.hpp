@@ -1,7 +1,8 @@
 #pragma once
-// The kinds of single values that the configuration knows (DESIGN section 4, grammar): each reads a
-// text, says what it allows, prints a value as the operator would write it, and describes itself as
-// JSON Schema. A parse error carries the reason, which may be empty when `allowed` says it all.
+// The kinds of single values that the configuration knows (grammar: deploy/CONFIGURATION.md): each
+// reads a text, says what it allows, prints a value as the operator would write it, and describes
+// itself as JSON Schema. A parse error carries the reason, which may be empty when `allowed` says
+// it all.
 
 #include "gateway/base/net_types.hpp"
 #include "proxy/core/parent.hpp"

@@ -10,6 +10,7 @@
 // The second one is written before the kernel hears of the change, so that whatever ends netd while
 // a change is on probation (a crash, a power cut, an operator who pulls the plug because the node
 // does not answer any more) the next start comes up with the first one.
+// Lives on netd's event loop.
 
 #include "gateway/base/error.hpp"
 #include "gateway/config/load.hpp"

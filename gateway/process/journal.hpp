@@ -1,5 +1,6 @@
 #pragma once
 // The last events in the operator's words, newest last, bounded; each is logged as well.
+// Lives on netd's event loop.
 
 #include "gateway/base/runtime/log.hpp"
 #include "gateway/ipc/snapshot.hpp"

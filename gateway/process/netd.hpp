@@ -4,10 +4,8 @@
 // waits.
 //
 //   SIGTERM, SIGINT   drain, then exit 0; a second one exits at once
-//   SIGHUP            read the configuration again; so does a change of its file or of a file it
-//   names SIGUSR2           replace this process by the binary on disk, descriptors kept; refused
-//   when
-//                     that could not start
+//   SIGHUP            read the configuration again; so does a change of a file it is made of
+//   SIGUSR2           become the binary on disk, descriptors kept; refused if that cannot start
 
 #include "gateway/base/runtime/task_group.hpp"
 #include "gateway/config/load.hpp"

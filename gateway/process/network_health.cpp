@@ -56,6 +56,24 @@ std::vector<std::optional<std::size_t>> former_places(const Config& before, cons
   return out;
 }
 
+void describe_targets(const tunnel::DeepBook& deep, ipc::GatewaySnapshot& out) {
+  for (const auto& [key, record] : deep.records()) {
+    ipc::TargetView view;
+    view.exit = key.first;
+    view.target = key.second;
+    view.known = record.known;
+    view.good = record.good;
+    view.error = record.error;
+    view.seconds = record.seconds;
+    view.good_total = record.good_total;
+    view.failed_total = record.failed_total;
+    view.certificate_days = record.certificate_days;
+    if (record.seen && key.second == tunnel::address_probe) view.seen = record.seen->to_string();
+    view.mismatches = record.mismatches;
+    out.targets.push_back(std::move(view));
+  }
+}
+
 }  // namespace
 
 // The configuration has changed from `before` to the one in force.
@@ -253,21 +271,7 @@ void Network::describe_health(ipc::GatewaySnapshot& out) {
     if (found.tunnel && found.echoes > 0) view.loss_ratio = found.loss;
     out.exits.push_back(std::move(view));
   }
-  for (const auto& [key, record] : deep_.records()) {
-    ipc::TargetView view;
-    view.exit = key.first;
-    view.target = key.second;
-    view.known = record.known;
-    view.good = record.good;
-    view.error = record.error;
-    view.seconds = record.seconds;
-    view.good_total = record.good_total;
-    view.failed_total = record.failed_total;
-    view.certificate_days = record.certificate_days;
-    if (record.seen && key.second == tunnel::address_probe) view.seen = record.seen->to_string();
-    view.mismatches = record.mismatches;
-    out.targets.push_back(std::move(view));
-  }
+  describe_targets(deep_, out);
   out.failover_seconds = failover_seconds_;
   tunnel::NodeFindings node;
   node.routing_error = routing_view_.error;

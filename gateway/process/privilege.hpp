@@ -1,5 +1,5 @@
 #pragma once
-// Which power each of our processes keeps (DESIGN section 2). netd gives up everything but
+// Which power each of our processes keeps. netd gives up everything but
 // NET_ADMIN and NET_RAW once its sockets are open; the worker runs without any capability, cannot
 // gain one again, and refuses to start when that is not so. Linux only: capabilities(7), prctl(2),
 // seccomp(2).

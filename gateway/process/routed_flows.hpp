@@ -3,6 +3,7 @@
 // routing side's flow keeper, made when there is something to keep and fed from what Network knows.
 // Without it (no connection tracking events in this kernel) everything else works; clients then
 // wait until their own timeouts.
+// Lives on netd's event loop.
 
 #include "gateway/config/config.hpp"
 #include "gateway/ipc/snapshot.hpp"

@@ -6,6 +6,7 @@
 
 #include "tunnel/core/exit_select.hpp"
 
+#include <cstdint>
 #include <optional>
 
 namespace oceanid::process {

@@ -3,6 +3,7 @@
 // by inotify(7): a mounted ConfigMap is a chain of symbolic links that are swapped two folders
 // away, network file systems tell nothing, and a handful of stat calls a second costs less than
 // being wrong about either.
+// Lives on netd's event loop.
 
 #include <cstdint>
 #include <map>

@@ -1,6 +1,6 @@
 #pragma once
 // One line for each request or forwarded connection, written when it ends. The field names and
-// their order are a contract (the reference document lists them); a field without a value is null
+// their order are a contract (deploy/ANSWERS.md lists them); a field without a value is null
 // in JSON and "-" in text.
 
 #include <chrono>

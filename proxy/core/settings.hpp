@@ -1,6 +1,6 @@
 #pragma once
 // What the operator says about the proxy and the forwards: `proxy:` and `forwards:` of the
-// configuration (DESIGN section 4) as plain values, already validated. Durations are milliseconds,
+// configuration as plain values, already validated. Durations are milliseconds,
 // bandwidth is bit/s.
 
 #include "gateway/base/exit.hpp"

@@ -12,14 +12,12 @@
 
 namespace oceanid::proxy {
 
-// CONNECT's authority-form (RFC 9110 section 9.3.6): HOST:PORT and nothing else. The result's host
-// is
+// CONNECT's authority-form (RFC 9110 section 9.3.6): HOST:PORT and nothing else. As host it gives
 //   - an address literal in canonical text without brackets (IPv4-mapped IPv6 becomes IPv4; the old
 //     spellings of IPv4 that inet_aton reads, 127.1 or 0x7f000001, become dotted decimals), or
-//   - a lower-case name without its trailing dot; labels of letters, digits, '-' and '_', 63 bytes
-//   each,
-//     253 in all; international names become
-//     Punycode (UTS #46, non-transitional; in an authority they must be that already).
+//   - a lower-case name without its trailing dot; labels of letters, digits, '-' and '_', of 63
+//     bytes, 253 in all; international names become Punycode (UTS #46, non-transitional; in an
+//     authority they must be that already).
 // Errors: Errc::protocol with one sentence that never repeats the client's text.
 Result<HostPort> parse_authority(std::string_view authority);
 

@@ -1,6 +1,7 @@
 #pragma once
 // Accepts connections of one listening socket and starts their sessions. Out of descriptors it does
 // not spin: a spare one is given up to tell one client, then it pauses.
+// Belongs to its core's loop.
 
 #include "proxy/edge/server_core.hpp"
 

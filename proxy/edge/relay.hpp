@@ -3,11 +3,9 @@
 // a callback-driven object: no coroutine frame, no buffer while idle.
 //
 //   client --- up ---> server        each flow by itself:
-//   client <-- down -- server        reading -> end of stream seen -> rest delivered -> FIN passed
-//   on
+//   client <-- down -- server        reading -> end of stream -> rest delivered -> FIN passed on
 //
-// - Half-close: the end of one flow is passed on as shutdown(SHUT_WR); the other flow goes on.
-// While
+// - Half-close: the end of one flow is passed on as shutdown(SHUT_WR); the other one goes on. While
 //   only one flow is left, silence of `fin` ends the tunnel, before that silence of `idle`.
 // - Reset: a connection that breaks breaks the other one too (SO_LINGER 0), after what it had sent
 //   was delivered as far as the kernel still had it.

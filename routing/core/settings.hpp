@@ -1,6 +1,6 @@
 #pragma once
-// What the operator says about routing: `routing:` and `serve_exit:` of the configuration (DESIGN
-// section 4) as plain values, already validated.
+// What the operator says about routing: `routing:` and `serve_exit:` of the configuration, as plain
+// values, already validated.
 
 #include "gateway/base/net_types.hpp"
 #include "gateway/base/prefix_list.hpp"

@@ -3,6 +3,7 @@
 // is due (at once; paced when two programs undo each other's work), and afterwards what had
 // happened, who it was and how long it took. The repair itself is the owner's next
 // Reconciler::apply.
+// Lives on netd's event loop.
 
 #include "gateway/base/runtime/asio.hpp"
 #include "routing/core/drift.hpp"

@@ -3,10 +3,9 @@
 // the world sees. Filled from the worker's reports, which are another process's word: what was not
 // asked is not taken. Pure; time as an argument.
 //
-//   canaries   tls, dns, http, tcp: what they say together speaks for or against an exit. Fewer
-//   than
-//              half answer: bad. A target fails with its second failure in a row, or with the first
-//              when all of an exit's canaries fail in the same round
+//   canaries   tls, dns, http, tcp: what they say together speaks for or against an exit. When
+//              fewer than half answer: bad. A target fails with its second failure in a row, or
+//              with the first when all of an exit's canaries fail in the same round
 //   services   postgres, ready: the operator's own; they are reported, and blamed on no exit
 //   address    one wrong answer is enough, and unknown is not good: fails closed. Until the world
 //              has answered, or where nobody out there is asked, what the exit says of itself

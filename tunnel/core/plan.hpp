@@ -1,12 +1,10 @@
 #pragma once
-// From the configuration to the WireGuard devices that this node must have (DESIGN section 7).
+// From the configuration to the WireGuard devices that this node must have.
 //
-//   oc-<peer>  one for each peer with an endpoint: we dial it, from an ephemeral port. Its own link
-//   MTU,
-//              counters and health; carries everything (0.0.0.0/0, ::/0) when an exit names the
-//              peer.
-//   oc-hub     when `listen` is set: ALL peers, none with an endpoint. Peers that dial us arrive
-//   here,
+//   oc-<peer>  one for each peer with an endpoint: we dial it, from an ephemeral port. It has its
+//              own link MTU, counters and health; carries everything (0.0.0.0/0, ::/0) when an
+//              exit names the peer.
+//   oc-hub     when `listen` is set: ALL peers, none with an endpoint. Who dials us arrives here,
 //              also those that we dial ourselves: the far side's packets come to our listen port,
 //              which only this device owns (two interfaces cannot share a port), and WireGuard
 //              drops what it cannot attribute to a peer of that same device.

@@ -1,6 +1,6 @@
 #pragma once
 // What the operator says about tunnels and their health: `tunnel:` and `health:` of the
-// configuration (DESIGN section 4) as plain values, already validated. MTU in bytes, durations in
+// configuration as plain values, already validated. MTU in bytes, durations in
 // milliseconds.
 
 #include "gateway/base/net_types.hpp"

@@ -2,6 +2,7 @@
 // One wireguard-go process: started in a session of its own, without any of our descriptors, so
 // that it lives on when we die; named by pid and start time, so that a recycled pid is never
 // signalled.
+// Lives on netd's event loop.
 
 #include "gateway/base/error.hpp"
 #include "gateway/base/net_types.hpp"

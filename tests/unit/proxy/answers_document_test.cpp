@@ -1,10 +1,12 @@
 // deploy/ANSWERS.md is what the table of reasons says. To write it anew, run this program with
 // OCEANID_WRITE_GENERATED=1 in its environment.
+#include "proxy/core/access_record.hpp"
 #include "proxy/core/answer.hpp"
 
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <string>
 
 #include <fmt/format.h>
@@ -24,6 +26,23 @@ the body is JSON. Forwards have no words for a refusal: they reset, and the reco
 |---|---|---|---|---|
 )";
 
+constexpr std::string_view records = R"(
+# Access records
+
+One line for each request or forwarded connection, written when it ends; as JSON, or as text with `-` for what has no
+value. Its fields, in this order:
+)";
+
+// As the record itself writes them.
+std::string record_fields() {
+  const std::string json = AccessRecord().to_json();
+  const std::regex key(R"re("(\w+)":)re");
+  std::string out;
+  for (std::sregex_iterator at(json.begin(), json.end(), key), end; at != end; ++at)
+    out += fmt::format("{}`{}`", out.empty() ? "" : ", ", (*at)[1].str());
+  return out + ".\n";
+}
+
 std::string document() {
   std::string out(introduction);
   for (const ReasonRow& row : reason_table())
@@ -31,7 +50,8 @@ std::string document() {
         fmt::format("| `{}` | {} {} | {} | {} | {} |\n", row.token, row.status, row.phrase,
                     row.proxy_error.empty() ? "" : fmt::format("`{}`", row.proxy_error),
                     row.retry_after == 0 ? "" : fmt::format("{} s", row.retry_after), row.meaning);
-  return out;
+  out += records;
+  return out + record_fields();
 }
 
 TEST(AnswersDocument, IsTheCommittedOne) {
