@@ -15,11 +15,13 @@ tunnel: { address: [10.99.0.3], peers: [{ name: far, public_key: "c3R5eC1leGFtcG
 exits: [{ name: far, peer: far }]
 routing: { sources: [10.42.1.0/24], interfaces: [cni0] }
 """
-MACHINE = """
+OVERLAY = """
 set -e
 mount -t tmpfs t {folder}
 mkdir {folder}/upper {folder}/work {folder}/root
 mount -t overlay o -o lowerdir=/,upperdir={folder}/upper,workdir={folder}/work {folder}/root
+"""
+MACHINE = OVERLAY + """
 for each in proc dev sys; do mount --rbind /$each {folder}/root/$each; done
 mount -t proc p {folder}/root/proc
 mount -t tmpfs t {folder}/root/run
@@ -47,6 +49,9 @@ def machine(tmp_path, package):
         pytest.skip("needs root, for namespaces")
     folder = tmp_path / "machine"
     folder.mkdir()
+    tried = subprocess.run(["unshare", "-m", "bash", "-c", OVERLAY.format(folder=folder)], text=True, capture_output=True)
+    if tried.returncode != 0:
+        pytest.skip(f"no overlay over this machine's root: {tried.stderr.strip()}")
     holder = subprocess.Popen(["unshare", "-m", "-n", "-p", "-f", "--kill-child", "bash", "-c", MACHINE.format(folder=folder, first=package)],
                               text=True, stderr=subprocess.PIPE)
     init = None
@@ -59,7 +64,7 @@ def machine(tmp_path, package):
         time.sleep(0.05)
     if init is None:
         holder.kill()
-        pytest.skip(f"no overlay over this machine's root: {holder.communicate()[1].strip()}")
+        pytest.fail(f"the copy of this machine did not come up: {holder.communicate()[1].strip()}")
 
     def run(command, check=True, stdin=None):
         given = stdin.encode() if isinstance(stdin, str) else stdin
