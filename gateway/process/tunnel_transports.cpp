@@ -5,6 +5,7 @@
 #include "gateway/process/transport_sockets.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <utility>
 
@@ -18,6 +19,10 @@ using Clock = tunnel::TransportLadder::Clock;
 
 constexpr auto look_interval = 100ms;
 constexpr auto deaf_by_then = 10ms;  // an order reaches the transport in a fraction of that
+// On a busy machine what came by TLS is decrypted later than that and leads WireGuard back to the
+// shim, where nobody hears it: the manager, which looks once a second, is asked to look after these
+// pauses.
+constexpr std::array looks_after_return{30ms, 60ms, 120ms, 240ms};
 constexpr std::uint16_t https_port = 443;
 constexpr int settled_in_patiences = 10;
 constexpr auto longest_patience = 30min;
@@ -187,7 +192,12 @@ void TunnelTransports::follow(const std::string& peer, Way& way,
 awaitable<void> TunnelTransports::lead_away(std::string peer, Transport to) {
   co_await sleep_for(deaf_by_then);
   const auto way = ways_.find(peer);
-  if (way != ways_.end() && way->second.in_use == to) lead(peer, way->second);
+  if (way == ways_.end() || way->second.in_use != to) co_return;
+  lead(peer, way->second);
+  for (const auto pause : looks_after_return) {
+    if (co_await sleep_for(pause)) co_return;
+    if (tunnels_ != nullptr) tunnels_->poke();
+  }
 }
 
 void TunnelTransports::lead(const std::string& peer, const Way& way) {

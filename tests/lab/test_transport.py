@@ -230,7 +230,7 @@ def test_a_bulk_transfer_survives_blocked_udp_and_its_return(tls_lab, bulk):
     lab.wait_for(lambda: transport(lab) == "udp", 30, every=0.05)
     returned = time.time()
     time.sleep(3)
-    assert transport(lab) == "udp"
+    assert transport(lab) == "udp", lab.status("styx")["events"][-8:]
     assert younger() <= 3, "and still after the return"
     seen = bulk.result()
     print("gaps:", [(round(end - blocked, 2), round(length, 2)) for end, length in seen["gaps"]],

@@ -29,10 +29,21 @@ std::vector<Prefix> sorted(std::vector<Prefix> prefixes) {
   return prefixes;
 }
 
+bool on_loopback(const SocketAddress& endpoint) {
+  static const Prefix v4 = Prefix::parse("127.0.0.0/8").value();
+  static const Prefix v6 = Prefix::parse("::1/128").value();
+  return (endpoint.address.is_v4() ? v4 : v6).contains(endpoint.address);
+}
+
+bool fell_back(const DesiredPeer& peer, const PeerSnapshot& actual) {
+  return peer.endpoint && actual.endpoint && on_loopback(*actual.endpoint) &&
+         !on_loopback(*peer.endpoint);
+}
+
 bool wants_endpoint_written(const DesiredPeer& peer, const PeerSnapshot& actual,
                             const EndpointIntent& intent) {
   if (!peer.endpoint || actual.endpoint == peer.endpoint) return false;
-  if (!actual.endpoint) return true;
+  if (!actual.endpoint || fell_back(peer, actual)) return true;
   const auto written = intent.find(peer.public_key);
   // Nothing remembered (we have just started and adopted the device): the configuration wins once.
   // For a live session this costs no packet, WireGuard sends to the new address with the same keys.
@@ -112,6 +123,13 @@ EndpointIntent intent_of(const DesiredDevice& desired) {
   for (const DesiredPeer& peer : desired.peers)
     if (peer.endpoint) intent.emplace(peer.public_key, *peer.endpoint);
   return intent;
+}
+
+bool fell_back_to_shim(const DesiredDevice& desired, const DeviceSnapshot& actual) {
+  return std::ranges::any_of(desired.peers, [&](const DesiredPeer& peer) {
+    const PeerSnapshot* seen = actual.find(peer.public_key);
+    return seen != nullptr && fell_back(peer, *seen);
+  });
 }
 
 DeviceChange forced_handshake(const DesiredPeer& peer,

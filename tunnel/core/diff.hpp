@@ -47,6 +47,11 @@ DeviceChange diff(const DesiredDevice& desired, const PrivateKey& private_key,
                   const DeviceReading& actual, const EndpointIntent& intent);
 EndpointIntent intent_of(const DesiredDevice& desired);
 
+// A peer that is to be dialled elsewhere has its endpoint on our own loopback: the shim of a
+// transport that was left. WireGuard roams to wherever a packet came from, and what was under way
+// by the shim may be decrypted after it was led away. Nobody else is there to roam to.
+bool fell_back_to_shim(const DesiredDevice& desired, const DeviceSnapshot& actual);
+
 // Removes the peer and adds it again in one message: that forgets the session and resets the limit
 // of one handshake initiation in 5 s. `live_endpoint`: where the peer is now, kept over the
 // configured one.

@@ -1,4 +1,5 @@
 #include "gateway/base/runtime/log.hpp"
+#include "tunnel/core/diff.hpp"
 #include "tunnel/core/relay.hpp"
 #include "tunnel/edge/manager.hpp"
 
@@ -24,6 +25,7 @@ constexpr std::chrono::milliseconds known_peer_pause = forced_handshake_pause + 
 constexpr std::chrono::milliseconds longest_known_pause = 3s;
 constexpr std::chrono::milliseconds first_handshake_pause = 4s;
 constexpr std::chrono::milliseconds longest_handshake_pause = 60s;
+constexpr auto led_back_after = 50ms;     // what is still under way by a transport that was left
 constexpr unsigned silent_snapshots = 3;  // a daemon that accepts and says nothing is replaced
 
 BackendOptions backend_options(const TunnelManager::Options& options,
@@ -151,6 +153,10 @@ awaitable<void> TunnelManager::refresh(IfName name) {
     if (device.snapshot) snapshot->keep_handshakes(*device.snapshot);
     device.snapshot = std::move(*snapshot);
     device.failed_snapshots = 0;
+    if (!device.due && fell_back_to_shim(device.desired, *device.snapshot)) {
+      device.due = true;
+      device.retry_at = Clock::now() + led_back_after;
+    }
   } else if (snapshot.error().code == Errc::not_found) {
     lost(name, "the device is gone");
   } else if (++device.failed_snapshots >= silent_snapshots) {

@@ -52,6 +52,28 @@ TEST(Diff, ARoamedEndpointIsNoDrift) {
   EXPECT_TRUE(diff(desired, private_key(7), actual, intent_of(desired)).empty());
 }
 
+// What a transport still had under way moves WireGuard back to its shim, which is deaf by then.
+TEST(Diff, APeerThatFellBackToAShimIsDialledAgain) {
+  DesiredDevice desired = device();
+  DeviceReading actual = as_applied(desired, private_key(7));
+  for (const char* shim : {"127.0.0.1:40000", "127.9.9.9:1", "[::1]:40000"}) {
+    actual.snapshot.peers.front().endpoint = endpoint(shim);
+    EXPECT_TRUE(fell_back_to_shim(desired, actual.snapshot)) << shim;
+    const DeviceChange change = diff(desired, private_key(7), actual, intent_of(desired));
+    ASSERT_THAT(change.peers, SizeIs(1)) << shim;
+    EXPECT_EQ(change.peers.front().endpoint, endpoint("192.0.2.1:51820"));
+  }
+  // By another transport than the one that is meant it is where it belongs.
+  desired.peers.front().endpoint = endpoint("127.0.0.1:30000");
+  EXPECT_FALSE(fell_back_to_shim(desired, actual.snapshot));
+  EXPECT_TRUE(diff(desired, private_key(7), actual, intent_of(desired)).empty());
+  desired.peers.front().endpoint.reset();  // whoever dials us comes by a shim of ours, too
+  EXPECT_FALSE(fell_back_to_shim(desired, actual.snapshot));
+  desired = device();
+  actual.snapshot.peers.front().endpoint = endpoint("198.51.100.9:1234");
+  EXPECT_FALSE(fell_back_to_shim(desired, actual.snapshot)) << "it roams";
+}
+
 TEST(Diff, ANewAddressInTheConfigurationIsWritten) {
   DesiredDevice desired = device();
   const EndpointIntent before = intent_of(desired);

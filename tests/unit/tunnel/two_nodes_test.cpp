@@ -345,6 +345,18 @@ TEST_P(TwoNodes, ACutIsSeenAfterThreeIntervalsAndItsEndAtOnce) {
   EXPECT_TRUE(eventually(10s, [&] { return a_->status()["oc-b"].usable; }));
 }
 
+// Nothing of the peer's arrives, which would lead WireGuard to the right address by itself.
+TEST_P(TwoNodes, APeerThatFellBackToOurLoopbackIsDialledAgain) {
+  ASSERT_TRUE(both_up());
+  ASSERT_EQ(a_->run("nft add table inet deaf; nft add chain inet deaf pre '{ type filter hook "
+                    "prerouting priority raw; iifname link0 ip protocol udp drop; }'"),
+            0);
+  const std::string& key = a_->wanted.settings.peers.front().public_key;
+  ASSERT_EQ(a_->run("wg set oc-b peer '" + key + "' endpoint 127.0.0.1:9"), 0);
+  EXPECT_TRUE(
+      eventually(3s, [&] { return a_->run("wg show oc-b endpoints | grep -q 127.0.0.1") != 0; }));
+}
+
 // "I do not hear you" comes by a session that stands. Without it nothing of the peer's arrives any
 // more, not even that; and a new one cannot be made. The peer is paused to make its notices late.
 TEST_P(TwoNodes, APeerThatDoesNotHearUsKeepsItsSession) {
