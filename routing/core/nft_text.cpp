@@ -163,18 +163,17 @@ void NftParts::reply_path() {
   out.end();
 }
 
+// Where nothing tracks connections there are no exits, and WireGuard itself lets nothing but a
+// peer's addresses and networks out of its tunnel: asking again would cost every packet that
+// carries one a hook (bench/tunnel).
 void NftParts::input() {
+  if (!scene.tracking) return;
   const bool guards = scene.in.routing && !scene.in.guarded_ports.empty();
   if (scene.tunnels.empty() && !guards) return;
   const std::string entry = scene.in.serve_exit ? "tunnel_ingress" : "known_peers";
   out.begin("ingress", "filter hook input priority filter - 5");
-  if (scene.tracking)
-    failsafes_in();
-  else
-    // A tunnel's link is neither Ethernet nor loopback: the type alone, which is cheaper than a
-    // name, ends this for what comes encrypted (bench/tunnel).
-    out.line("iiftype 65534 iifname \"oc-*\" goto " + entry);
-  if (!scene.tunnels.empty() && scene.tracking) {
+  failsafes_in();
+  if (!scene.tunnels.empty()) {
     out.line("iifname \"oc-*\" ct state invalid counter name ingress_refused drop");
     out.line("iifname \"oc-*\" ct state new jump " + entry);
   }
@@ -251,9 +250,13 @@ void NftParts::output() {
   const bool pods = scene.steering && scene.kill_switch;
   if (scene.in.tunnel_addresses.empty() && !pods) return;
   out.begin("own_traffic", "filter hook output priority filter - 5");
-  const bool set_df = std::ranges::any_of(scene.in.links, &TunnelLink::set_df);
-  if (!scene.tunnels.empty())
-    out.line(has_bit(scene.marks.underlay, false) + (set_df ? " goto underlay" : " return"));
+  const std::string underlay = has_bit(scene.marks.underlay, false);
+  // The kernel's WireGuard sends without DF (send4() in drivers/net/wireguard/socket.c), unlike
+  // wireguard-go's socket: routers would cut its packets to pieces instead of telling that they are
+  // too large, and a full-size echo would prove nothing about the path.
+  if (std::ranges::any_of(scene.in.links, &TunnelLink::set_df))
+    out.line(underlay + " ip frag-off set 0x4000 return");
+  if (!scene.tunnels.empty()) out.line(underlay + " return");
   redirects();
   out.line("oifname \"oc-*\" return");
   out.line("oifname \"lo\" return");
@@ -273,16 +276,6 @@ void NftParts::output() {
       out.each("", out.in("daddr", "cluster"), "return");
     out.each("", out.in("saddr", "sources"), "counter name leak_blocked drop");
   }
-  out.end();
-  if (set_df) underlay();
-}
-
-// The kernel's WireGuard sends without DF (send4() in drivers/net/wireguard/socket.c), unlike
-// wireguard-go's socket: routers would cut its packets to pieces instead of telling that they are
-// too large, and a full-size echo would prove nothing about the path.
-void NftParts::underlay() {
-  out.begin("underlay");
-  out.line("ip frag-off set 0x4000");
   out.end();
 }
 

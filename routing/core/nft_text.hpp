@@ -20,7 +20,6 @@ struct NftParts {
   void forward();     // kill switch for pods, ingress of tunnels, limits of the exit
   void input();       // ingress of tunnels, our listeners' clients
   void output();      // kill switch for the node's own tunnel sources
-  void underlay();    // the tunnels' own packets
   void errors_of_carried();
   void failsafes_in();  // first in the chains that see the node's own packets
   void failsafes_out();

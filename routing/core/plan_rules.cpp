@@ -122,8 +122,10 @@ void RuleBook::shorten(Family family) {
   for (const IfName& interface : scene_.pods)
     jump(family, interface, 1, 4);
   if (scene_.in.serve_exit) jump(family, scene_.in.serve_exit->uplink, 2, 4);
-  for (const IfName& tunnel : scene_.tunnels)
-    jump(family, tunnel, 3, 4);
+  // Where nothing is forwarded the node's own packets would only meet one rule more.
+  if (scene_.tracking)
+    for (const IfName& tunnel : scene_.tunnels)
+      jump(family, tunnel, 3, 4);
   jump(family, loopback_, 13, 14);
 }
 
