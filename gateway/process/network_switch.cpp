@@ -3,8 +3,9 @@
 
 #include "gateway/process/network.hpp"
 
-#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 
 namespace oceanid::process {
 namespace {
@@ -26,18 +27,22 @@ awaitable<void> Network::watch_exit() {
 }
 
 // From an exit that still works there is no hurry, and its connections are marked first
-// (drain_first): that waits its turn.
+// (drain_first): that waits its turn. What is asked is the route that stands, not who has already
+// decided to leave it: a change that was asked for behind the one under way, by anybody's notice,
+// may have taken that decision and waits with it.
 void Network::leave_lost_exit() {
-  if (!config_.routing || !exits_.active || !reconciler_->applying()) return;
+  if (!config_.routing || !reconciler_->applying()) return;
   if (auto facts = kernel_->facts()) facts_ = std::move(*facts);
-  const std::string active = exits_.exits[*exits_.active].name;
-  const ExitTable now = judge_exits();
-  const auto found = std::ranges::find(now.exits, active, &ExitState::name);
-  if (found == now.exits.end() || found->usable) return;
+  const std::uint32_t table = config_.routing->table;
+  const ExitTable now = judge_exits();  // one for each of config_.exits
+  bool lost = false;
+  for (std::size_t i = 0; i < now.exits.size(); ++i)
+    lost |= !now.exits[i].usable && reconciler_->leaves_by(device_of(config_.exits[i]), table);
+  if (!lost) return;
   update_exits();
   mark_due();  // all else that follows from it
   const routing::NetworkState desired = routing::plan(inputs());
-  if (!reconciler_->switch_exit(desired, config_.routing->table)) return;
+  if (!reconciler_->switch_exit(desired, table)) return;
   note_switch_done();
   if (const auto device = egress_device(desired); device && flows_) flows_->switched_to(*device);
 }

@@ -6,10 +6,6 @@
 namespace oceanid::routing {
 namespace {
 
-bool is_open_default(const Route& route) {
-  return route.type == RouteType::unicast && route.destination.length() == 0;
-}
-
 // The route that the change puts or takes away; nullptr when it is about something else.
 const Route* route_of(const NetlinkChange& change) {
   if (const auto* added = std::get_if<AddRoute>(&change)) return &added->route;
@@ -31,6 +27,10 @@ bool ends_unreachable(const NetworkState& state, const Route& open) {
 }
 
 }  // namespace
+
+bool is_open_default(const Route& route) {
+  return route.type == RouteType::unicast && route.destination.length() == 0;
+}
 
 std::vector<NetlinkChange> exit_switch(const NetworkState& desired, const Actual& actual,
                                        std::uint32_t table) {

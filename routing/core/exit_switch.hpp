@@ -14,6 +14,9 @@
 
 namespace oceanid::routing {
 
+// Leads somewhere: an unreachable one does not.
+bool is_open_default(const Route& route);
+
 // Of diff(desired, actual): the defaults of `table` that are replaced, or that go and leave an
 // unreachable one.
 std::vector<NetlinkChange> exit_switch(const NetworkState& desired, const Actual& actual,

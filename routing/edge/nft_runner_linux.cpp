@@ -21,6 +21,7 @@
 namespace oceanid::routing {
 namespace {
 
+constexpr std::size_t bytes_per_second = 65536;
 constexpr std::size_t most_words = 4096;  // of nft's complaint that we repeat
 
 std::string beginning_of(const UniqueFd& file) {
@@ -176,10 +177,10 @@ awaitable<Result<void>> NftRunner::run(std::vector<std::string> arguments,
   const int duplicate = ::fcntl(child->handle(), F_DUPFD_CLOEXEC, 0);
   if (duplicate < 0) co_return fail_errno("duplicating a process handle");
   asio::posix::stream_descriptor handle(executor_, duplicate);
-  const bool ended = co_await ended_within(handle, options_.timeout);
-  if (!ended)
-    co_return fail(Errc::timeout, fmt::format("nft did not end within {} s and was killed",
-                                              options_.timeout.count()));
+  const auto limit = options_.timeout + std::chrono::seconds(text.size() / bytes_per_second);
+  if (!co_await ended_within(handle, limit))
+    co_return fail(Errc::timeout,
+                   fmt::format("nft did not end within {} s and was killed", limit.count()));
   const auto code = child->reap();
   if (!code) co_return std::unexpected(code.error());
   if (*code == 0) co_return Result<void>{};

@@ -61,6 +61,8 @@ class Reconciler {
   // is none, or this exit is not known to all of them; the next apply() does it.
   bool switch_exit(const NetworkState& desired, std::uint32_t table);
   bool applying() const;
+  // A default of `table` leads to `device`, as far as the last apply() or switch_exit() knows.
+  bool leaves_by(const IfName& device, std::uint32_t table) const;
   // Somebody else wrote to our nft tables: the next apply() makes them anew.
   void distrust_nft();
   // The flowtable is a help, not a condition: what the kernel refuses is left out, and not asked

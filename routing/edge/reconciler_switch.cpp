@@ -11,6 +11,12 @@ bool Reconciler::applying() const {
   return std::ranges::any_of(runs_, &Run::under_way);
 }
 
+bool Reconciler::leaves_by(const IfName& device, std::uint32_t table) const {
+  return standing_ && std::ranges::any_of(standing_->routes, [&](const Route& route) {
+           return route.table == table && is_open_default(route) && route.device == device;
+         });
+}
+
 bool Reconciler::switch_exit(const NetworkState& desired, std::uint32_t table) {
   if (!standing_ || !applying()) return false;
   const auto actual = kernel_.read_actual();

@@ -17,7 +17,7 @@ NODE, PODS = "styx", ("pod-styx-1", "pod-styx-2")
 EXIT = "203.0.113.10"
 SERVICE = "192.0.2.12"  # the echo of UDP and TCP on 7844
 PLACES = range(7900, 7908)  # and nothing there
-CONFIG = "/etc/oceanid/oceanid.yaml"
+CONFIG, SOCKET = "/etc/oceanid/oceanid.yaml", "/run/oceanid/control.sock"
 
 # Flows that are all new: every datagram has a pair of ports that none before it had, and says its number. Tells once
 # enough are on their way, goes on until it is told to end, and says how many it made.
@@ -87,6 +87,15 @@ def runs(process):
     except OSError:
         return False
 while not any(runs(process) for process in pathlib.Path("/proc").glob("[0-9]*")): time.sleep(0.02)
+"""
+
+
+# Asks for the gateway's state all the time, until it is told to end.
+ASK = """
+import select, subprocess, sys
+print("asking", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    subprocess.run([sys.argv[1], "status", "--socket", sys.argv[2]], stdout=subprocess.DEVNULL, check=True)
 """
 
 
@@ -249,8 +258,10 @@ def test_a_hundred_thousand_elements_replaced_under_load(lab, configuration, rev
     assert lab.leaks() == 0, lab.run("status").stdout
 
 
-def test_an_exit_that_is_lost_is_left_while_rules_are_replaced(lab, configuration):
-    """The change takes seconds, most of them in nft; the switch does not wait for it, and stands when it is over."""
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "while its state is being asked for"])
+def test_an_exit_that_is_lost_is_left_while_rules_are_replaced(lab, configuration, programs, asked):
+    """The change takes seconds, most of them in nft; the switch does not wait for it, and stands when it is over. Whoever
+    asks for the state makes the loss known before anybody looks for it: the change that follows from it waits for nft."""
     path, text = "/etc/oceanid/bypass.txt", configuration(NODE)
     other = text.replace("proxy:\n", "proxy:\n  clients: [127.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10]\n", 1)
     write_list(lab, path, hosts(0, 250_000))
@@ -261,6 +272,7 @@ def test_an_exit_that_is_lost_is_left_while_rules_are_replaced(lab, configuratio
     change = lab.popen(NODE, lab.program, "reload", "-c", CONFIG)
     try:
         lab.exec(NODE, "/usr/bin/python3", "-c", NFT_RUNS)
+        if asked: assert programs(NODE, ASK, lab.program, SOCKET).line() == "asking"
         lab.fault("cut", "on", "tethys")
         assert any(line.startswith("default dev oc-meliae table 13128 ") for line in watch.stdout), "not left at all"
         assert change.poll() is None, "the change was over first"

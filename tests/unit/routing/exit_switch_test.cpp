@@ -181,6 +181,30 @@ TEST_F(ExitSwitch, LeadsOnlyToAnExitOfTheStateInForceAndOfTheOneUnderWay) {
   EXPECT_FALSE(switched_) << "what a former life left is not known";
 }
 
+// Somebody has decided already, and waits for nft: what counts is the route that stands.
+TEST_F(ExitSwitch, IsStillToBeMadeWhenTheApplyThatWouldMakeItWaitsItsTurn) {
+  ASSERT_TRUE(apply(two_exits("oc-one")));
+  const IfName one = *IfName::parse("oc-one");
+  const IfName two = *IfName::parse("oc-two");
+  bool asked = false;
+  kernel_.while_nft_runs = [&] {
+    if (std::exchange(asked, true)) return;
+    asio::co_spawn(
+        io_, reconciler_->apply(two_exits("oc-two", "next")),
+        [](std::exception_ptr, const Result<ApplyReport>& report) { EXPECT_TRUE(report); });
+    io_.poll_one();
+    EXPECT_TRUE(reconciler_->leaves_by(one, egress));
+    EXPECT_FALSE(reconciler_->leaves_by(two, egress));
+    EXPECT_TRUE(reconciler_->switch_exit(two_exits("oc-two", "next"), egress));
+    EXPECT_EQ(egress_default(), "oc-two");
+    EXPECT_FALSE(reconciler_->leaves_by(one, egress));
+    EXPECT_TRUE(reconciler_->leaves_by(two, egress));
+  };
+  ASSERT_TRUE(apply(two_exits("oc-one", "next")));
+  EXPECT_TRUE(asked);
+  EXPECT_FALSE(reconciler_->leaves_by(one, egress));
+}
+
 // Asked for before the switch, carried out behind the one under way.
 TEST_F(ExitSwitch, HoldsForTheApplyThatWaitsItsTurn) {
   ASSERT_TRUE(apply(two_exits("oc-one")));
