@@ -52,6 +52,7 @@ def main():
     options.add_argument("--results", required=True, type=pathlib.Path)
     options.add_argument("--failed-steps", type=int, default=0)
     options.add_argument("--strict", action="store_true")
+    options.add_argument("--expect", action="append", default=[], metavar="NAME", help="a file without which it is red")
     options.add_argument("--not-run", nargs=2, metavar=("NAME", "REASON"), help="notes a test that cannot run here, no more")
     options = options.parse_args()
     if options.not_run:
@@ -75,6 +76,11 @@ def main():
             elif outcome == "failed":
                 print(f"FAILED: {name}")
             count[outcome] += 1
+    for name in options.expect:
+        path = options.results / f"{name}.xml"
+        if not path.exists() or not any(cases(path)):
+            print(f"FAILED: {name} left no results: it ended before its tests did")
+            count["failed"] += 1
     if elsewhere:
         print(f"{len(elsewhere)} test(s) that this kernel cannot run ran in the virtual machine's")
     if not files or count["passed"] == 0:

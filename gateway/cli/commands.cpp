@@ -86,7 +86,7 @@ int show_status(const Options& options) {
 }
 
 int reload_gateway(const Options& options) {
-  return tell(options, "reload", 60s, {{"cut", options.cut}, {"ssh", ssh_connection()}});
+  return tell(options, "reload", 240s, {{"cut", options.cut}, {"ssh", ssh_connection()}});
 }
 
 int confirm_change(const Options& options) {
@@ -142,7 +142,7 @@ int show_plan(const Options& options) {
   if (!config) return exit_usage;
   // A running gateway knows what a plan on paper cannot: resolved endpoints, the exit in use.
   if (const auto path = control_socket_path(options)) {
-    const auto answer = process::ask_gateway(*path, "plan", 60s, {{"ssh", ssh_connection()}});
+    const auto answer = process::ask_gateway(*path, "plan", 240s, {{"ssh", ssh_connection()}});
     if (!answer && answer.error().code != Errc::not_found) return complain(answer.error());
     if (answer && answer->is_string()) {
       fmt::print("{}", answer->get_string().c_str());

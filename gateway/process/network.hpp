@@ -115,7 +115,7 @@ class Network {
   void resume_former_choice();
   void tunnels_in_hand();
   awaitable<void> watch_exit();  // network_switch.cpp
-  void leave_lost_exit();
+  bool leave_lost_exit();
   IfName device_of(const ExitSettings& exit) const;
   void mark_due();
   void start_watch();  // network_drift.cpp

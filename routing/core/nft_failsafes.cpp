@@ -6,8 +6,9 @@
 // First of all come the packets of a busy tunnel, by a mark or a state, which are comparisons: the
 // lines behind are names and sets (bench/tunnel).
 //
-// Not on our tunnels: from there only peers' own networks are let in (tunnel_ingress), and an
-// operator who comes by a tunnel is one of them.
+// Not on our tunnels: from there only peers' own networks are let in (tunnel_ingress; with tunnels
+// and nothing else WireGuard alone sees to it), and an operator who comes by a tunnel is one of
+// them.
 
 #include "routing/core/nft_text.hpp"
 

@@ -6,7 +6,7 @@
 //   +0   iif lo fwmark TAKEN                  goto end    without PODS; see below
 //   +1   iif PODS                             goto +40    shorter ways, see below
 //   +2   iif UPLINK                           goto +30
-//   +3   iif TUNNEL                           goto +20
+//   +3   iif TUNNEL                           goto +20    where connections are tracked
 //   +4   fwmark TAKEN                         lookup I    likewise
 //   +5   iif lo to PEER-ADDRESS               lookup R    own traffic to the other tunnel ends
 //   +6   iif lo from OWN-TUNNEL to PEER-NET   lookup R    answers of our tunnel address

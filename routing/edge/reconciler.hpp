@@ -61,7 +61,8 @@ class Reconciler {
   // is none, or this exit is not known to all of them; the next apply() does it.
   bool switch_exit(const NetworkState& desired, std::uint32_t table);
   bool applying() const;
-  // A default of `table` leads to `device`, as far as the last apply() or switch_exit() knows.
+  // A default of `table` leads to `device`: since the last apply() or switch_exit(), or by the
+  // apply() under way, which may have put it there already.
   bool leaves_by(const IfName& device, std::uint32_t table) const;
   // Somebody else wrote to our nft tables: the next apply() makes them anew.
   void distrust_nft();

@@ -12,8 +12,14 @@ bool Reconciler::applying() const {
 }
 
 bool Reconciler::leaves_by(const IfName& device, std::uint32_t table) const {
-  return standing_ && std::ranges::any_of(standing_->routes, [&](const Route& route) {
-           return route.table == table && is_open_default(route) && route.device == device;
+  const auto leads_there = [&](const std::vector<Route>& routes) {
+    return std::ranges::any_of(routes, [&](const Route& route) {
+      return route.table == table && is_open_default(route) && route.device == device;
+    });
+  };
+  return (standing_ && leads_there(standing_->routes)) ||
+         std::ranges::any_of(runs_, [&](const Run* run) {
+           return run->under_way && leads_there(run->desired.routes);
          });
 }
 

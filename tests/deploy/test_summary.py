@@ -57,3 +57,11 @@ def test_what_is_noted_as_not_run_is_printed_with_its_words(verdict):
     assert "not run here: machine.all: no virtual machine: <qemu> is missing\n" in found.stdout
     assert found.stdout.endswith("tests/run: ALL GREEN\n1 passed, 0 failed, 1 skipped\n")
     assert verdict(PASSED, "--strict").returncode == 1
+
+
+def test_what_was_begun_and_left_nothing_is_red(verdict):
+    assert verdict(PASSED, "--expect=unit").returncode == 0
+    missing = verdict(PASSED, "--expect=unit", "--expect=pytest")
+    assert missing.returncode == 1
+    assert "FAILED: pytest left no results" in missing.stdout
+    assert verdict("<properties/>", "--expect=unit", machine=PASSED).returncode == 1

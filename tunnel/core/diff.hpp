@@ -4,8 +4,8 @@
 //
 // Endpoints roam: WireGuard follows a peer to wherever its last authentic packet came from, and
 // writing the configured address back would cut off a peer behind NAT (squat/kilo issue 34). So an
-// endpoint is written only when the peer is new or when what WE want has changed (`intent`: what
-// was written last).
+// endpoint is written only when the peer is new, when what WE want has changed (`intent`: what was
+// written last), or when the peer fell back to a transport of ours that was left.
 
 #include "gateway/base/net_types.hpp"
 #include "tunnel/core/key.hpp"

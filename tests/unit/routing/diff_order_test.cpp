@@ -231,7 +231,7 @@ TEST(CreatesTable, WantsTheWholeHeadOfALine) {
 // The kernel goes on behind a change that it refuses.
 TEST(Together, LookUpsAndWhatIsOfAnotherKindGoAlone) {
   const auto add = [](RuleAction action) -> Change {
-    return NetlinkChange(AddRule{rule(5120, std::move(action))});
+    return NetlinkChange(AddRule{rule(5120, action)});
   };
   const Change open = NetlinkChange(AddRoute{open_default(Family::v4, 13128, "oc-one")});
   const Change closed = NetlinkChange(AddRoute{closed_default(Family::v4, 13128)});

@@ -41,6 +41,7 @@ class ExitSwitch : public ReconcilerTest {
   void switch_during_run(NetworkState to, int number = 1) {
     kernel_.while_nft_runs = [this, to = std::move(to), left = number]() mutable {
       if (--left != 0) return;
+      known_ = reconciler_->leaves_by(*IfName::parse(egress_default()), egress);
       switched_ = reconciler_->switch_exit(to, egress);
       during_ = egress_default();
     };
@@ -51,6 +52,7 @@ class ExitSwitch : public ReconcilerTest {
     return "none";
   }
 
+  bool known_ = false;  // the exit that the egress table had then was known to be in use
   bool switched_ = false;
   std::string during_;
 };
@@ -122,6 +124,7 @@ TEST_F(ExitSwitch, IsNotUndoneWithAnEarlierStepOfTheApplyThatIsRolledBack) {
   kernel_.failures = {{"offload", EPERM}, {"no flowtable", EPERM}};
   switch_during_run(three("oc-two"));
   ASSERT_FALSE(apply(next));
+  EXPECT_TRUE(known_) << "it was there before the apply() was over";
   EXPECT_EQ(during_, "oc-two");
   EXPECT_EQ(egress_default(), "oc-two");
 }
