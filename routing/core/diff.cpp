@@ -46,6 +46,18 @@ bool is_closed(const Route& route) {
   return refuses(route.type);
 }
 
+// The same way, for smaller packets.
+bool is_narrower(const Route& from, const Route& to) {
+  Route same = to;
+  same.mtu = from.mtu;
+  return same == from && to.mtu && (!from.mtu || *to.mtu < *from.mtu);
+}
+
+// Of a link that carries packets.
+bool is_narrowed(const LinkActual& link, const LinkState& wanted) {
+  return link.up && wanted.mtu != 0 && wanted.mtu < link.mtu;
+}
+
 // Order in which rules may appear: a goto whose target is missing matches nothing (kernel:
 // fib_rules_lookup), and a look-up before its bypasses would catch what must pass.
 int rank_of(const RuleAction& action) {
@@ -65,6 +77,8 @@ class Differ {
     sort_routes();
     append(closing_);
     append(early_deletes_);
+    narrow_links();
+    append(narrowing_);
     if (!desired_.nft.text.empty()) replace_nft();
     write_sysctls();
     set_links();
@@ -102,6 +116,7 @@ class Differ {
   void remove_nft();
   void replace_offload();
   void write_sysctls();
+  void narrow_links();
   void set_links();
   void change_rules();
 
@@ -109,7 +124,7 @@ class Differ {
   const Actual& actual_;
   std::set<Rule> rules_;
   std::set<Route> routes_;
-  std::vector<NetlinkChange> closing_, early_deletes_, opening_, opening_via_gateway_;
+  std::vector<NetlinkChange> closing_, early_deletes_, narrowing_, opening_, opening_via_gateway_;
   std::vector<NetlinkChange> late_deletes_, closed_deletes_, old_addresses_;
   Changes out_;
 };
@@ -165,6 +180,9 @@ void Differ::sort_routes() {
     auto& list = is_closed(route) ? closing_ : route.gateway ? opening_via_gateway_ : opening_;
     if (const auto kept = std::ranges::find(same_key, route); kept != same_key.end()) {
       same_key.erase(kept);
+    } else if (!same_key.empty() && is_narrower(same_key.front(), route)) {
+      narrowing_.emplace_back(ReplaceRoute{same_key.front(), route});
+      same_key.erase(same_key.begin());
     } else if (!same_key.empty()) {
       list.emplace_back(ReplaceRoute{same_key.front(), route});
       same_key.erase(same_key.begin());
@@ -229,6 +247,12 @@ void Differ::write_sysctls() {
   }
 }
 
+void Differ::narrow_links() {
+  for (const LinkState& wanted : desired_.links)
+    if (const LinkActual* link = find(wanted.name); link && is_narrowed(*link, wanted))
+      step(SetMtu{wanted.name, link->mtu, wanted.mtu});
+}
+
 void Differ::set_links() {
   for (const LinkState& wanted : desired_.links) {
     const LinkActual* link = find(wanted.name);
@@ -236,7 +260,7 @@ void Differ::set_links() {
       out_.skipped.push_back(fmt::format("link {}: does not exist", wanted.name.str()));
       continue;
     }
-    if (wanted.mtu != 0 && wanted.mtu != link->mtu)
+    if (wanted.mtu != 0 && wanted.mtu != link->mtu && !is_narrowed(*link, wanted))
       step(SetMtu{wanted.name, link->mtu, wanted.mtu});
     for (const InterfaceAddress& address : wanted.addresses)
       if (family_works(address.address.family()) &&

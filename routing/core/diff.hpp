@@ -3,7 +3,7 @@
 // each with its inverse. Pure; any thread.
 //
 // All elements change in one transaction, so that between two sets there is no moment either. Set
-// by set, against the rules that change after it (7, 8):
+// by set, against the rules that change after it (8, 9):
 //   sources, peers, clients  what is added is refused where it is unknown, closed first
 //   near, cluster            an added one opens the guard for what the rules still steer into the
 //                            exit's table; a removed one closes it for what a rule still lets pass
@@ -15,15 +15,19 @@
 // Order (nothing may leave wrongly at any moment between two steps):
 //   1  unreachable and blackhole routes             closing comes first
 //   2  default routes that must go, when step 1 left an unreachable one below them
-//   3  nft                                          guard before anything that lets packets pass;
+//   3  MTU of links and routes that becomes smaller: a path that narrowed loses every large packet
+//      until then, and nft takes seconds with long lists; it opens nothing
+//   4  nft                                          guard before anything that lets packets pass;
 //      only the elements, when the structure is the same
-//   4  sysctls                                      forwarding is switched on behind the guard
-//   5  links: MTU, new addresses, up
-//   6  unicast routes; a changed one is ONE replace (delete and add leaks: 32 of 85,950 flows,
-//   measured) 7  new rules: goto targets, bypasses (goto), unreachable, look-ups 8  old rules in
-//   the reverse order 9  old routes (unreachable ones last), old addresses 10 nft tables, when none
-//   is wanted any more 11 the flowtable, made anew after any of these: what it holds was decided
-//   before them
+//   5  sysctls                                      forwarding is switched on behind the guard
+//   6  links: MTU, new addresses, up
+//   7  unicast routes; a changed one is ONE replace (delete and add leaks: 32 of 85,950 flows,
+//      measured)
+//   8  new rules: goto targets, bypasses (goto), unreachable, look-ups
+//   9  old rules in the reverse order
+//   10 old routes (unreachable ones last), old addresses
+//   11 nft tables, when none is wanted any more
+//   12 the flowtable, made anew after any of these: what it holds was decided before them
 
 #include "routing/core/model.hpp"
 

@@ -107,6 +107,26 @@ TEST(Diff, OfTwoStatesMentionsNothingThatBothHave) {
   }
 }
 
+TEST(Diff, NarrowsBeforeNftAndWidensBehindIt) {
+  const auto with = [](unsigned mtu, std::string_view nft) {
+    NetworkState out;
+    out.links.push_back({device("oc-one"), mtu, {}});
+    Route route = open_default(Family::v4, 13128, "oc-one");
+    route.mtu = mtu;
+    out.routes = {route};
+    out.nft.text = sample_nft(nft);
+    return out;
+  };
+  const NetworkState wide = with(1440, "wide");
+  const NetworkState narrow = with(1312, "narrow");
+  EXPECT_THAT(texts(diff(narrow, as_if_applied(wide))),
+              ElementsAre("~ oc-one mtu 1312 (was 1440)", HasSubstr("mtu 1312"),
+                          "~ nft tables of oceanid"));
+  EXPECT_THAT(texts(diff(wide, as_if_applied(narrow))),
+              ElementsAre("~ nft tables of oceanid", "~ oc-one mtu 1440 (was 1312)",
+                          HasSubstr("mtu 1440")));
+}
+
 TEST(Diff, ClosesThenGuardsThenOpensThenSteers) {
   const Changes changes = diff(sample_state(), empty_host());
   EXPECT_THAT(changes.skipped, ElementsAre());
