@@ -31,8 +31,13 @@ bool may_catch_pods(const ForeignRule& rule, const RoutingSettings& routing) {
                              [&](const Prefix& source) { return source.overlaps(*rule.from); });
 }
 
+// Where nothing else is set, ours are the defaults.
+std::string remedy_of(const Inputs& wanted, const std::string& ours, const std::string& theirs) {
+  return wanted.routing ? ours + ", or " + theirs : theirs;
+}
+
 void judge_rules(const Inputs& wanted, const HostState& host, Findings& out) {
-  const std::uint32_t first = wanted.routing->priority;
+  const std::uint32_t first = Scene(wanted).numbers.priority;
   const std::uint32_t last = first + last_offset;
   const auto before = out.size();
   for (const ForeignRule& rule : host.rules) {
@@ -43,9 +48,10 @@ void judge_rules(const Inputs& wanted, const HostState& host, Findings& out) {
            fmt::format("{} stands among ours ({} to {}): what bypasses the exits may meet it, "
                        "or pass it by",
                        text_of(rule), first, last),
-           fmt::format("set routing.priority to a free range, or: ip {} rule del pref {}", family,
-                       rule.priority)});
-    else if (rule.priority > 0 && rule.priority < first && may_catch_pods(rule, *wanted.routing))
+           remedy_of(wanted, "set routing.priority to a free range",
+                     fmt::format("take it away: ip {} rule del pref {}", family, rule.priority))});
+    else if (wanted.routing && rule.priority > 0 && rule.priority < first &&
+             may_catch_pods(rule, *wanted.routing))
       out.push_back({Severity::error, "rules",
                      fmt::format("{} comes before ours and can catch pods' packets", text_of(rule)),
                      fmt::format("set routing.priority below {}, or: ip {} rule del pref {}",
@@ -54,8 +60,8 @@ void judge_rules(const Inputs& wanted, const HostState& host, Findings& out) {
   if (out.size() == before)
     out.push_back({Severity::ok,
                    "rules",
-                   fmt::format("preferences {} to {} are free, and nobody before them takes pods",
-                               first, last),
+                   fmt::format("preferences {} to {} are free{}", first, last,
+                               wanted.routing ? ", and nobody before them takes pods" : ""),
                    {}});
 }
 
@@ -65,7 +71,9 @@ void judge_tables(const Inputs& wanted, const HostState& host, Findings& out) {
   const std::uint32_t last = scene.intercept_table();
   const auto ours = [&](std::uint32_t table) { return table >= first && table <= last; };
   const auto before = out.size();
-  const std::string remedy = "set routing.table to a number whose successors are free, above 10000";
+  const std::string remedy =
+      remedy_of(wanted, "set routing.table to a number whose successors are free, above 10000",
+                "give the other a table of its own");
   for (const ForeignTable& table : host.tables)
     if (ours(table.table))
       out.push_back({Severity::error, "tables",
@@ -81,11 +89,10 @@ void judge_tables(const Inputs& wanted, const HostState& host, Findings& out) {
 }
 
 void judge_marks(const Inputs& wanted, const HostState& host, Findings& out) {
-  const std::uint32_t ours = wanted.routing->mark.mask;
-  const std::string remedy = fmt::format(
-      "set routing.mark to four adjacent bits that nobody uses, or give the other a mask "
-      "without 0x{:08x}",
-      ours);
+  const std::uint32_t ours = Scene(wanted).numbers.mark.mask;
+  const std::string remedy =
+      remedy_of(wanted, "set routing.mark to four adjacent bits that nobody uses",
+                fmt::format("give the other a mask without 0x{:08x}", ours));
   const auto before = out.size();
   for (const ForeignRule& rule : host.rules)
     if (rule.mark && (rule.mark->mask & ours) != 0)
@@ -109,7 +116,8 @@ void judge_marks(const Inputs& wanted, const HostState& host, Findings& out) {
 }  // namespace
 
 void judge_numbers(const Inputs& wanted, const HostState& host, Findings& out) {
-  if (!wanted.routing) return;
+  // Exits and tunnels have rules, tables and marks without `routing`, too.
+  if (const Scene scene(wanted); !scene.tracking && scene.tunnels.empty()) return;
   judge_rules(wanted, host, out);
   judge_tables(wanted, host, out);
   judge_marks(wanted, host, out);

@@ -157,6 +157,33 @@ TEST(HostCheck, ARuleForOtherSourcesOrInterfacesCatchesNoPod) {
               finds(Severity::ok, "preferences 5100 to 5190 are free"));
 }
 
+// An exit without pods, and a node with nothing but tunnels, have the numbers that are the
+// defaults.
+TEST(HostCheck, NumbersAreLookedAtWithoutRouting) {
+  HostState host = fine_host();
+  ForeignRule rule;
+  rule.priority = 5120;
+  rule.table = 77;
+  host.rules.push_back(rule);
+  host.tables = {{13129, false}};
+  host.nft->marks = {{"ip mangle PREROUTING", RoutingSettings{}.mark.mask, true}};
+  std::size_t looked = 0;
+  for (const auto& [example, in] : examples::all()) {
+    if (in.routing || in.links.empty()) continue;
+    ++looked;
+    const auto found = judge_host(in, host);
+    EXPECT_THAT(found, finds(Severity::error, "5120", "ip -4 rule del pref 5120")) << example;
+    EXPECT_THAT(found, finds(Severity::error, "routing table 13129 holds", "table of its own"))
+        << example;
+    EXPECT_THAT(found, finds(Severity::error, "overwrites bits of our mark", "give the other"))
+        << example;
+    EXPECT_THAT(found, Not(finds(Severity::error, "", "set routing."))) << example;
+  }
+  EXPECT_GE(looked, 2U);
+  EXPECT_THAT(judge_host({}, host), Not(Contains(Field(&Finding::topic, "rules"))))
+      << "nothing of ours is there";
+}
+
 TEST(HostCheck, TablesAndMarksInUse) {
   HostState host = fine_host();
   host.tables = {{13128, false}, {99, true}};
