@@ -143,6 +143,11 @@ class Fast:
         found = self.lab.exec(self.node, "nft", "list", "counters", "table", "inet", "seen").stdout
         return {way: int(packets) for way, packets in re.findall(r"counter (\w+) \{\s+packets (\d+)", found)}
 
+    def skipped_the_rules(self):
+        """A route that changes anywhere on the node has one packet of every connection decided anew."""
+        met = self.met_by_rules()
+        assert sum(met.values()) <= 2, met
+
     def netd(self, number):
         for pid in self.lab.pids(self.node, "oceanid-netd"):
             os.kill(pid, number)
@@ -275,8 +280,10 @@ def test_bytes_of_offloaded_connections_are_counted_once(lab, fast, lines, bridg
     fast.nft(COUNT)
     assert line.ask("200") == "done"
     met = fast.met_by_rules()
-    assert met["down"] == 0, met
-    assert met["up"] == 0 if bridge == "0" else met["up"] >= 200, met
+    if bridge == "0":
+        fast.skipped_the_rules()
+    else:
+        assert met["down"] <= 1 and met["up"] >= 200, met
     # Its own: the largest. Whether it is in the table at this moment does not matter here.
     bytes_of = lambda entry: [int(count) for count in re.findall(r"bytes=(\d+)", entry)]
     counted = max((bytes_of(entry) for entry in fast.entries() if entry.startswith("tcp")), key=sum)

@@ -107,7 +107,7 @@ def test_clients_skip_the_rules_and_are_counted_once(lab, fast):
             lab.wait_for(lambda: fast.offloaded("tcp"))
             fast.nft(COUNT)
             assert line.ask("200") == "done"
-            assert fast.met_by_rules() == {"up": 0, "down": 0}
+            fast.skipped_the_rules()
             counted = max(([int(count) for count in re.findall(r"bytes=(\d+)", entry)] for entry in fast.offloaded("tcp")),
                           key=sum)
             assert len(counted) == 2 and all(205 * SIZE < count < 1.4 * 205 * SIZE for count in counted), fast.entries()

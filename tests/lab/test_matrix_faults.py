@@ -15,7 +15,7 @@ The matrix, and where each case is:
 | our rules and routes deleted, everybody's deleted (systemd-networkd) | test_our_rules_and_routes_are_deleted, test_networkd_purges |
 | nft flush ruleset | test_nft_is_flushed; for recorded plans test_plan_on_kernel.py |
 | Flannel's masquerade emptied and refilled, kube-proxy's other mode | test_flannel_masquerades_anew, test_kube_proxy_changes_its_mode |
-| NodePort in both policies, inbound connections, rp_filter 0, 1, 2 | test_matrix_inbound.py, test_rp_filter.py |
+| NodePort in both policies, inbound connections, rp_filter 0, 1, 2 | test_matrix_inbound.py |
 | excluded CIDR; ICMP errors: port unreachable, fragmentation needed | test_matrix_destinations.py |
 | MTU 1500, 1420, 1280, 1230, IPv4 and IPv6 | test_matrix_families.py |
 | dual-stack pods under routing.ipv6 block, exit, ignore | test_matrix_families.py |
