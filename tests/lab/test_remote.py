@@ -25,6 +25,9 @@ def single(whole_lab):
     finally:
         lab.exec(NODE, "tee", CONFIG, input=before)
         lab.oceanid(NODE, "reload")
+        # Answers that name the other address are good for half a minute; whoever asks meanwhile moves there and back.
+        time.sleep(31)
+        lab.healthy(60)
 
 
 class Pings:
