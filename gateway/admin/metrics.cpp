@@ -273,6 +273,9 @@ void serving(Families& out, const ipc::ServingView& view) {
     out.value(number(line.flows), {{"source", line.network}});
   out.gauge("oceanid_routing_source_flows_open", "Connections that this exit translates now");
   out.value(number(view.flows_open));
+  out.counter("oceanid_routing_client_refused_total",
+              "New connections of clients that had serve_exit.per_client open already");
+  out.value(number(view.refused));
 }
 
 }  // namespace

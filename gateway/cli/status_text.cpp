@@ -81,8 +81,9 @@ namespace {
 
 void print_serving(std::back_insert_iterator<std::string> print, const ipc::ServingView& view) {
   constexpr std::size_t shown = 10;
-  fmt::format_to(print, "exit: {} connections open, {} clients known\n", view.flows_open,
-                 view.clients_known);
+  fmt::format_to(
+      print, "exit: {} connections open, {} clients known{}\n", view.flows_open, view.clients_known,
+      view.refused == 0 ? std::string() : fmt::format(", {} refused over the limit", view.refused));
   if (!view.clients.empty())
     fmt::format_to(print, "\n  {:<22} {:<8} {:<10} {:<11} {:<11} {}\n", "CLIENT", "OPEN", "ENDED",
                    "UP", "DOWN", "MOSTLY TO");

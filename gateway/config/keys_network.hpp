@@ -65,6 +65,9 @@ void describe(Visitor& v, routing::ServeExitSettings& s) {
            "clients' established connections skip the rule set, where the kernel can; see "
            "SAFETY.md"},
           s.flowtable, boolean);
+  v.field({"per_client",
+           "connections open at once from one address, of IPv6 from one /64; 0: no limit"},
+          s.per_client, count_from_zero);
 }
 
 template <>

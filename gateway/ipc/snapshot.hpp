@@ -208,12 +208,13 @@ struct ServingView {
   std::uint64_t flows_open = 0;
   std::uint64_t clients_known = 0;
   std::uint64_t overruns = 0;  // times that the kernel dropped notices, and all was listed again
+  std::uint64_t refused = 0;   // packets that would have begun a connection over the limit
   std::vector<PortBudgetView> ports;
   std::vector<ClientView> clients;
   std::vector<ClientNetworkView> networks;
 };
 BOOST_DESCRIBE_STRUCT(ServingView, (),
-                      (flows_open, clients_known, overruns, ports, clients, networks))
+                      (flows_open, clients_known, overruns, refused, ports, clients, networks))
 
 struct FailoverView {
   std::string from;

@@ -9,6 +9,8 @@
 #include <functional>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace oceanid::process {
 namespace {
 
@@ -17,6 +19,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t shown_clients = 20;
 constexpr std::size_t shown_destinations = 5;
 constexpr std::size_t shown_ports = 20;
+constexpr auto between_refusals = 60s;
 
 ipc::ClientView view_of(const routing::ClientLedger::Client& client) {
   ipc::ClientView out{client.address.to_string(),
@@ -81,6 +84,7 @@ awaitable<void> ExitService::follow(const Config& config, Watcher shared) {
   addresses_ = list != nullptr ? *list : std::vector<IpAddress>();
   accounting_ = config.serve_exit->accounting;
   flows_.account(accounting_);
+  per_client_ = config.serve_exit->per_client;
   const Mark mark = config.routing ? config.routing->mark : routing::RoutingSettings().mark;
   const bool other = shared ? shared != watcher_ : watcher_ && !owned_;
   if (mark_ && (*mark_ != mark || other)) co_await stop();
@@ -118,11 +122,31 @@ awaitable<void> ExitService::carry_out(const std::vector<routing::Spill>& spills
             {{"error", done.error().what}});
 }
 
+// The kernel counts, and does not tell whose they were: likely his who has most open.
+void ExitService::refused(std::uint64_t total) {
+  refused_ = total;
+  if (refused_ == refused_told_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (told_at_ && now < *told_at_ + between_refusals) return;
+  told_at_ = now;
+  const auto more = refused_ - std::exchange(refused_told_, refused_);
+  const auto* busiest = flows_.ledger().busiest();
+  const std::string who =
+      busiest == nullptr
+          ? std::string()
+          : fmt::format("; most has {}: {}", busiest->address.to_string(), busiest->open);
+  reports_.warning(
+      fmt::format("{} new connections were refused, of a client with {} open already "
+                  "(serve_exit.per_client){}",
+                  more, per_client_, who));
+}
+
 void ExitService::describe(ipc::GatewaySnapshot& out) const {
   if (!watcher_) return;
   ipc::ServingView view;
   view.flows_open = flows_.open();
   view.overruns = watcher_->counts().overruns;
+  view.refused = refused_;
   for (const auto& line : flows_.budget().fullest(shown_ports))
     view.ports.push_back({line.use.address.to_string(), line.use.to.to_string(), line.used,
                           flows_.budget().available(), line.ratio});

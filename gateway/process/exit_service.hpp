@@ -10,6 +10,8 @@
 #include "routing/edge/conntrack_watcher.hpp"
 #include "routing/edge/kernel.hpp"
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,6 +35,8 @@ class ExitService {
   awaitable<void> follow(const Config& config, Watcher shared);
   // The nft tables are new, and their sets empty.
   void sets_replaced() { flows_.budget().forget_spills(); }
+  // Connections over serve_exit.per_client that the kernel has refused so far.
+  void refused(std::uint64_t total);
   void describe(ipc::GatewaySnapshot& out) const;
   awaitable<void> stop();
 
@@ -49,6 +53,10 @@ class ExitService {
   std::optional<Mark> mark_;
   std::vector<IpAddress> addresses_;  // of serve_exit.snat, in order
   bool accounting_ = false;
+  std::uint32_t per_client_ = 0;
+  std::uint64_t refused_ = 0;
+  std::uint64_t refused_told_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> told_at_;
   Watcher watcher_;
   bool owned_ = false;
   std::unique_ptr<TaskGroup> tasks_;

@@ -108,6 +108,7 @@ class Network {
   awaitable<Result<void>> apply_tunnels();
   void update_exits();
   void warn(const std::string& text);
+  std::uint64_t counted_anew(const char* counter);  // since it was last asked
   void watch_connections(ipc::GatewaySnapshot& out);
   void watch_snat_addresses();
   std::optional<tunnel::ExitWord> exit_word() const;
@@ -183,7 +184,8 @@ class Network {
   std::map<std::pair<std::string, std::string>, ipc::FailoverView> failovers_;
   std::map<std::string, std::chrono::steady_clock::time_point> resolved_at_;  // by name
   ipc::RoutingView routing_view_;
-  std::map<std::string, std::uint64_t> leaks_seen_;  // by counter, as last read
+  std::map<std::string, std::uint64_t> counters_seen_;  // of our table, as last read
+  std::uint64_t clients_refused_ = 0;
   std::optional<routing::NetworkState> kept_guard_;
   bool guard_held_ = false;
   bool guard_unkept_ = false;  // and said so

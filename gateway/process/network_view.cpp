@@ -52,25 +52,34 @@ void Network::describe_transport(ipc::TunnelView& view, const tunnel::TunnelStat
   if (!status.hub) transports_.describe(view);
 }
 
+// A new ruleset counts from zero, the sum goes on; a table that is gone for the moment counts
+// nothing.
+std::uint64_t Network::counted_anew(const char* counter) {
+  const auto packets = kernel_->counter_packets(counter);
+  if (!packets) return 0;
+  const std::uint64_t seen = std::exchange(counters_seen_[counter], *packets);
+  return *packets >= seen ? *packets - seen : *packets;
+}
+
 void Network::describe(ipc::GatewaySnapshot& out) {
   if (kernel_ && routing_view_.enabled) {
     // Both are the kill switch's second layer at work: what would have left around the exit, and
     // what would have left an exit untranslated. Packets that the first one refuses (an unreachable
     // route or rule) pass no hook of nftables afterwards, and the kernel has no counter for them:
-    // of an unreachable route's ip_error() counts none, and rules have no statistics. A new ruleset
-    // counts from zero, the sum goes on; a table that is gone for the moment counts nothing.
+    // of an unreachable route's ip_error() counts none, and rules have no statistics.
     for (const auto* name : {"leak_blocked", "lastline_blocked"})
-      if (const auto packets = kernel_->counter_packets(name)) {
-        std::uint64_t& seen = leaks_seen_[name];
-        routing_view_.leaks_blocked += *packets >= seen ? *packets - seen : *packets;
-        seen = *packets;
-      }
+      routing_view_.leaks_blocked += counted_anew(name);
   }
   if (flows_) flows_->describe(routing_view_);
   describe_drift();
   out.routing = routing_view_;
   watch_connections(out);
-  if (exit_service_) exit_service_->describe(out);
+  if (exit_service_) {
+    if (kernel_ && config_.serve_exit && config_.serve_exit->per_client > 0)
+      clients_refused_ += counted_anew("client_refused");
+    exit_service_->refused(clients_refused_);
+    exit_service_->describe(out);
+  }
   describe_key(out);
   for (const auto& [key, view] : failovers_)
     out.failovers.push_back(view);

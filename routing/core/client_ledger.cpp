@@ -111,6 +111,13 @@ void ClientLedger::ended(const IpAddress& client, const Destination& to, const U
   count(line->destinations, to, usage.bytes());
 }
 
+const ClientLedger::Client* ClientLedger::busiest() const {
+  const Client* out = nullptr;
+  for (const auto& [address, client] : clients_)
+    if (client.open > (out != nullptr ? out->open : 0)) out = &client;
+  return out;
+}
+
 std::vector<const ClientLedger::Client*> ClientLedger::largest(std::size_t most) const {
   std::vector<const Client*> out;
   out.reserve(clients_.size());

@@ -57,6 +57,8 @@ class ClientLedger {
 
   // By bytes, the largest first.
   std::vector<const Client*> largest(std::size_t most) const;
+  // With the most connections open; null when nobody has any.
+  const Client* busiest() const;
   std::size_t size() const { return clients_.size(); }
   // By /24 and /64; those that found no room any more are 0.0.0.0/0.
   const std::map<Prefix, Network>& networks() const { return networks_; }

@@ -148,10 +148,34 @@ void NftParts::exit_limits() {
   out.each("", clients, "goto exit_destinations");
   out.line("counter name foreign_source drop");
   out.end();
+  const bool limited = scene.in.serve_exit->per_client > 0;
   out.begin("exit_destinations");
-  out.each("", out.in("daddr", "allowed"), "return");
+  out.each("", out.in("daddr", "allowed"), limited ? "goto client_limit" : "return");
   out.each("", out.in("daddr", "refused"),
            "counter name special_refused reject with icmpx admin-prohibited");
+  if (limited) out.line("goto client_limit");
+  out.end();
+  if (limited) client_limit();
+}
+
+// Each connection is shown to the count with its first packet only: UDP is `new` until the answer,
+// and within one tick the kernel counts every packet (nf_conncount.c looks through its list once a
+// tick). A reset, because ICMP errors to one host are limited in rate (icmp_ratelimit), and whoever
+// opens too many would wait instead of being told.
+void NftParts::client_limit() {
+  const std::string first = "ct state new ct status & confirmed == 0 ";
+  const std::string over =
+      fmt::format(" ct count over {} }} goto too_many", scene.in.serve_exit->per_client);
+  out.declare("  set open4 {\n    type ipv4_addr; size 65536; flags dynamic;\n  }\n");
+  out.declare("  set open6 {\n    type ipv6_addr; size 65536; flags dynamic;\n  }\n");
+  out.begin("client_limit");
+  out.line(first + "add @open4 { ip saddr" + over);
+  out.line(first + "add @open6 { ip6 saddr & ffff:ffff:ffff:ffff::" + over);
+  out.end();
+  out.begin("too_many");
+  out.line("counter name client_refused");
+  out.line("meta l4proto tcp reject with tcp reset");
+  out.line("reject with icmpx admin-prohibited");
   out.end();
 }
 

@@ -314,6 +314,8 @@ NftTables make_nft(const Scene& scene) {
                                          "invalid_reset"};
   if (intercepts) counters.push_back("intercept_refused");
   if (scene.steering && !scene.in.exits.empty()) counters.push_back("flows_reset");
+  if (scene.in.serve_exit && scene.in.serve_exit->per_client > 0)
+    counters.push_back("client_refused");
   return writer.tables(counters);
 }
 

@@ -66,6 +66,7 @@ struct NftParts {
   void tunnel_ingress();
   void known_peers();
   void exit_limits();
+  void client_limit();
   void listeners();
   void take_over();
   void untaken(std::string_view answers);

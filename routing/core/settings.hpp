@@ -76,9 +76,10 @@ struct ServeExitSettings {
   Snat snat = SnatAuto{};
   std::vector<IpAddress> addresses;  // what the world sees
   std::vector<Prefix> clients;
-  std::vector<Prefix> allow;  // special-purpose or on-link ranges that clients may reach
-  bool accounting = true;     // bytes, flows and destinations of every client, from conntrack
-  bool flowtable = false;     // clients' established connections skip the rule set
+  std::vector<Prefix> allow;     // special-purpose or on-link ranges that clients may reach
+  bool accounting = true;        // bytes, flows and destinations of every client, from conntrack
+  bool flowtable = false;        // clients' established connections skip the rule set
+  std::uint32_t per_client = 0;  // connections of one client at once; 0: no limit
   bool operator==(const ServeExitSettings&) const = default;
 };
 

@@ -3,6 +3,7 @@ address takes over and nobody's connection fails; what every client has used is 
 import json
 import pathlib
 import re
+import subprocess
 import time
 
 import pytest
@@ -61,6 +62,34 @@ for _ in range(flows):
             s.send(b"echo" + b"x" * (size - 4))
             assert len(s.recv(2000)) == size
 print("done", flush=True)
+"""
+
+# For each line with a number: as many more connections at once, what became of them. They stay open; an empty line closes one half.
+HOLD = r"""
+import collections, json, socket, sys
+host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+open_ = []
+for line in sys.stdin:
+    if not line.strip():
+        for s in open_[:len(open_) // 2]: s.close()
+        del open_[:len(open_) // 2]
+        print(json.dumps({"closed": len(open_)}), flush=True)
+        continue
+    counts = collections.Counter()
+    for _ in range(int(line)):
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        s.settimeout(3)
+        try:
+            s.connect((host, port))
+            if kind == "udp":
+                for _ in range(5): s.send(b"x")
+                s.recv(100)
+            open_.append(s)
+            counts["open"] += 1
+        except OSError as error:
+            s.close()
+            counts[type(error).__name__] += 1
+    print(json.dumps(counts), flush=True)
 """
 
 
@@ -195,6 +224,49 @@ def test_what_a_client_has_used_is_what_it_has_sent(lab, exits):
         assert network(pod)["flows"] - was_of_network >= flows
     assert address["pod-calypso-2"] in lab.oceanid("tethys", "status").stdout
     assert 'oceanid_routing_source_flows_total{source="10.42.3.0/24"}' in exits.metrics()
+
+
+class Client:
+    def __init__(self, lab, pod, kind):
+        self.process = lab.popen(pod, "/usr/bin/python3", "-c", HOLD, TARGET, str(PORT), kind, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True)
+
+    def tell(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.mark.parametrize("kind, refusal", [("tcp", "ConnectionRefusedError"), ("udp", "OSError")])
+def test_a_client_has_no_more_connections_than_it_may(lab, exits, kind, refusal):
+    """Connections that stay open, by clients of another node and of the exit itself; each has its own limit. Five datagrams before the
+    first answer are one connection."""
+    exits.patient(60)
+    exits.use("per_client: 20")
+    clients = {pod: Client(lab, pod, kind) for pod in ("pod-styx-1", "pod-styx-2", "pod-tethys-1")}
+    try:
+        for pod, client in clients.items():
+            assert client.tell(20) == {"open": 20}, pod
+            assert client.tell(5) == {refusal: 5}, pod
+        lab.wait_for(lambda: exits.serving()["refused"] >= 15)
+        text = "new connections were refused, of a client with 20 open already (serve_exit.per_client); most has "
+        lab.wait_for(lambda: any(text in one for one in exits.texts()))
+        assert re.search(r"^oceanid_routing_client_refused_total (?!0$)", exits.metrics(), re.M)
+        if kind == "tcp":  # a socket that is closed says nothing to anybody of UDP
+            first = clients["pod-styx-1"]
+            assert first.tell("") == {"closed": 10}
+            lab.wait_for(lambda: first.tell(1) == {"open": 1}, 10)
+        # Whoever lifts the limit has not lost what is open.
+        exits.use("per_client: 0")
+        assert clients["pod-styx-2"].tell(5) == {"open": 5}
+        assert "client_limit" not in lab.exec("tethys", "nft", "list", "chain", "inet", "oceanid", "exit_destinations").stdout
+    finally:
+        for client in clients.values():
+            client.close()
 
 
 @pytest.fixture

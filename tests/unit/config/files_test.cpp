@@ -159,6 +159,7 @@ TEST(GoodFiles, EveryKeyOfTheNetworkArrives) {
   EXPECT_EQ(c.routing->mark, (Mark{0x10000000, 0xf0000000}));
   EXPECT_EQ(c.routing->table, 4000U);
   EXPECT_FALSE(c.serve_exit->accounting);
+  EXPECT_EQ(c.serve_exit->per_client, 500U);
   ASSERT_EQ(c.routing->selection.size(), 3U);
   const routing::SelectionRule& backups = c.routing->selection[0];
   EXPECT_EQ(backups.sources.at(0).to_string(), "10.42.1.16/28");

@@ -114,6 +114,7 @@ TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
   EXPECT_THAT(metrics_text(view), testing::Not(HasSubstr("port_budget")));
   auto& serving = view.gateway.serving.emplace();
   serving.flows_open = 4;
+  serving.refused = 6;
   serving.ports = {{"203.0.113.10", "192.0.2.10:5432/tcp", 51'610, 64'512, 0.8}};
   serving.networks = {{"10.42.1.0/24", 1000, 2000, 5}};
   const std::string text = metrics_text(view);
@@ -122,7 +123,7 @@ TEST(Admin, MetricsOfAnExitCarryItsPortsAndItsClientsNetworks) {
         "5432/tcp\"} 0.8",
         "oceanid_routing_source_bytes_total{source=\"10.42.1.0/24\",direction=\"down\"} 2000",
         "oceanid_routing_source_flows_total{source=\"10.42.1.0/24\"} 5",
-        "oceanid_routing_source_flows_open 4"})
+        "oceanid_routing_source_flows_open 4", "oceanid_routing_client_refused_total 6"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 

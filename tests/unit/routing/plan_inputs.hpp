@@ -314,6 +314,14 @@ inline Inputs spilling_exit() {
   return in;
 }
 
+// Nobody has more than a thousand connections open through it.
+inline Inputs limited_exit() {
+  Inputs in = exit_without_pods();
+  in.serve_exit->per_client = 1000;
+  in.serve_exit->allow = {prefix("192.168.77.0/24")};
+  return in;
+}
+
 // An exit that peers may also dial by UDP 443 and by TLS.
 inline Inputs exit_with_transport() {
   Inputs in = exit_without_pods();
@@ -419,6 +427,7 @@ inline std::map<std::string, Inputs> all() {
           {"exit-with-transport", exit_with_transport()},
           {"mapped-exit", mapped_exit()},
           {"spilling-exit", spilling_exit()},
+          {"limited-exit", limited_exit()},
           {"intercepting", intercepting()},
           {"intercepting-only", intercepting_only()},
           {"assigning", assigning()},
