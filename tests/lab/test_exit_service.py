@@ -228,8 +228,7 @@ def test_what_a_client_has_used_is_what_it_has_sent(lab, exits):
 
 class Client:
     def __init__(self, lab, pod, kind):
-        self.process = lab.popen(pod, "/usr/bin/python3", "-c", HOLD, TARGET, str(PORT), kind, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 text=True)
+        self.process = lab.popen(pod, "/usr/bin/python3", "-c", HOLD, TARGET, str(PORT), kind, stdin=subprocess.PIPE)
 
     def tell(self, line):
         self.process.stdin.write(f"{line}\n")
@@ -251,11 +250,14 @@ def test_a_client_has_no_more_connections_than_it_may(lab, exits, kind, refusal)
     try:
         for pod, client in clients.items():
             assert client.tell(20) == {"open": 20}, pod
-            assert client.tell(5) == {refusal: 5}, pod
+            # ICMP errors are limited in rate: a client of UDP may have to wait for nothing.
+            found = client.tell(5)
+            assert found.pop(refusal) + found.pop("TimeoutError", 0) == 5 and not found, (pod, found)
+            assert kind == "udp" or client.tell(5) == {refusal: 5}, pod
         lab.wait_for(lambda: exits.serving()["refused"] >= 15)
         text = "new connections were refused, of a client with 20 open already (serve_exit.per_client); most has "
         lab.wait_for(lambda: any(text in one for one in exits.texts()))
-        assert re.search(r"^oceanid_routing_client_refused_total (?!0$)", exits.metrics(), re.M)
+        lab.wait_for(lambda: re.search(r"^oceanid_routing_client_refused_total (?!0$)", exits.metrics(), re.M))
         if kind == "tcp":  # a socket that is closed says nothing to anybody of UDP
             first = clients["pod-styx-1"]
             assert first.tell("") == {"closed": 10}
