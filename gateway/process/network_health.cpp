@@ -160,10 +160,12 @@ ExitTable Network::judge_exits() {
     findings[i].state = exit.state();
     findings[i].fall = exit.fall();
     findings[i].suppressed = board_.suppressed(i, now);
-    candidates_.push_back({.state = exit.state(),
-                           .impaired = exit.impaired(),
-                           .priority = priorities[i],
-                           .rtt = findings[i].rtt});
+    candidates_.push_back(
+        {.state = exit.state(),
+         .impaired = exit.impaired(),
+         .silent = exit.state() == tunnel::HealthState::down && exit.fall() == tunnel::Fall::echo,
+         .priority = priorities[i],
+         .rtt = findings[i].rtt});
     table.exits.push_back(state_of(config_.exits[i], findings[i]));
   }
   findings_ = std::move(findings);

@@ -214,6 +214,7 @@ def test_a_bulk_transfer_survives_blocked_udp_and_its_return(tls_lab, bulk):
         lab.wait_for(lambda: tunnel_of(lab)["handshake_age_seconds"] < 60, 60)
     began, age = time.time(), tunnel_of(lab)["handshake_age_seconds"]
     time.sleep(2)
+    known = lab.status("styx")["events"]
     blocked = time.time()
     lab.fault("drop-udp", "styx", "on")
     lab.wait_for(lambda: transport(lab) == "tls", 5, every=0.05)
@@ -235,6 +236,9 @@ def test_a_bulk_transfer_survives_blocked_udp_and_its_return(tls_lab, bulk):
     seen = bulk.result()
     print("gaps:", [(round(end - blocked, 2), round(length, 2)) for end, length in seen["gaps"]],
           "returned after", round(returned - opened, 2), "s; bytes", seen["total"])
+    # Both exits fell silent at once: none was exchanged for the other, which would have cost the connection.
+    changes = [event["text"] for event in lab.status("styx")["events"] if event not in known and "exit changed" in event["text"]]
+    assert not [text for text in changes if "none" not in text], changes
     assert not seen["error"] and seen["total"] > 20e6, seen
     switch = [length for end, length in seen["gaps"] if blocked <= end < opened]
     back = [length for end, length in seen["gaps"] if end >= opened]

@@ -106,6 +106,20 @@ void ExitSelector::wait_until(TimePoint at) {
   due_ = due_ ? std::min(*due_, at) : at;
 }
 
+// Whether the traffic stays for another moment where nothing answers, since nowhere else does.
+bool ExitSelector::in_doubt(const Exits& exits, std::optional<std::size_t> pin, TimePoint now) {
+  const bool silent = *current_ < exits.size() && exits[*current_].silent;
+  const bool suspects = std::ranges::any_of(
+      exits, [](const auto& exit) { return class_of(exit, false) == Class::suspect; });
+  const bool good = std::ranges::any_of(
+      exits, [](const auto& exit) { return class_of(exit, false) == Class::good; });
+  if (pin || !silent || good || !suspects) return false;
+  if (!doubt_until_) doubt_until_ = now + doubt;
+  if (now >= *doubt_until_) return false;
+  wait_until(std::min<TimePoint>(*doubt_until_, now + look));
+  return true;
+}
+
 // While we start, and while the line comes back, the exit of choice is waited for.
 bool ExitSelector::still_starting(const Exits& exits, std::optional<std::size_t> pin,
                                   TimePoint now) {
@@ -159,9 +173,11 @@ std::optional<std::size_t> ExitSelector::select(const Exits& exits, std::optiona
     return (usable(exits[i].state) || resumed_ == i) && (!pin || *pin == i);
   };
   if (current_ && (*current_ >= exits.size() || !eligible(*current_))) {
+    if (in_doubt(exits, pin, now)) return current_;
     all_fell_ = underlay_down;
     current_.reset();
   }
+  doubt_until_.reset();
   if (!current_) {
     if (still_starting(exits, pin, now)) return std::nullopt;
     for (std::size_t i = 0; i < exits.size(); ++i)

@@ -1,7 +1,10 @@
 #pragma once
 // Which exit carries the traffic: by priority, then by state, then by round trip. Pure; the caller
 // passes the time.
-//   away   at once, when the exit is no longer usable, or passes small packets only
+//   away   at once, when the exit is no longer usable, or passes small packets only; but from one
+//          that fell silent to one whose echoes are missing, too, only when these have come, or
+//          have not for `doubt`: what cuts off both is the line below them, and a change of the
+//          exit costs every connection
 //   back   to one of a better priority after it has been usable for `hold` without a break (its
 //          state machine waits as well, longer when it flaps); to an equal one that is in a better
 //          state, or faster by a fifth and 2 ms, when that has lasted for `settle`
@@ -23,6 +26,7 @@ namespace oceanid::tunnel {
 struct ExitCandidate {
   HealthState state = HealthState::init;
   bool impaired = false;
+  bool silent = false;         // down for want of echoes, and for nothing else
   std::uint32_t priority = 0;  // less is better
   std::optional<Duration> rtt;
   bool operator==(const ExitCandidate&) const = default;
@@ -38,6 +42,8 @@ class ExitSelector {
   static constexpr std::chrono::milliseconds grace{1500};
   static constexpr std::chrono::seconds settle{30};
   static constexpr std::chrono::milliseconds return_grace{500};
+  static constexpr std::chrono::milliseconds doubt{1000};
+  static constexpr std::chrono::milliseconds look{50};  // how often, in doubt: as extra echoes go
   // Below this a difference between round trips is the processors', not the paths'.
   static constexpr std::chrono::milliseconds clearly{2};
 
@@ -67,6 +73,7 @@ class ExitSelector {
   using Exits = std::vector<ExitCandidate>;
   bool challenges(const Exits& exits, std::size_t i) const;
   void note(const Exits& exits, TimePoint now);
+  bool in_doubt(const Exits& exits, std::optional<std::size_t> pin, TimePoint now);
   bool still_starting(const Exits& exits, std::optional<std::size_t> pin, TimePoint now);
   std::optional<TimePoint> switch_at(const Exits& exits, std::size_t to, TimePoint now);
   void wait_until(TimePoint at);
@@ -77,6 +84,7 @@ class ExitSelector {
   std::optional<TimePoint> due_;
   std::optional<TimePoint> grace_until_;
   std::optional<std::size_t> resumed_;
+  std::optional<TimePoint> doubt_until_;
   bool all_fell_ = false;                  // with the line below them
   std::optional<TimePoint> return_until_;  // how long the preferred one is waited for then
 };

@@ -18,7 +18,7 @@ constexpr auto suspect = HealthState::suspect;
 std::vector<ExitCandidate> exits(std::initializer_list<HealthState> states) {
   std::vector<ExitCandidate> out;
   for (const HealthState state : states)
-    out.push_back({state, false, static_cast<std::uint32_t>(out.size()), std::nullopt});
+    out.push_back({.state = state, .priority = static_cast<std::uint32_t>(out.size()), .rtt = {}});
   return out;
 }
 
@@ -26,7 +26,7 @@ std::vector<ExitCandidate> exits(std::initializer_list<HealthState> states) {
 std::vector<ExitCandidate> equals(std::initializer_list<std::pair<HealthState, int>> list) {
   std::vector<ExitCandidate> out;
   for (const auto& [state, rtt] : list)
-    out.push_back({state, false, 1, std::chrono::milliseconds(rtt)});
+    out.push_back({.state = state, .priority = 1, .rtt = std::chrono::milliseconds(rtt)});
   return out;
 }
 
@@ -61,6 +61,38 @@ TEST(ExitSelect, ASuspicionMovesNothing) {
   EXPECT_EQ(selector.select(exits({suspect, up}), {}, start + 1ms), 0U);
   EXPECT_EQ(selector.select(exits({down, suspect, up}), {}, start + 2ms), 2U)
       << "but nobody goes to a suspect when there is another";
+}
+
+// The line below both is cut: their echoes end within one interval of each other.
+TEST(ExitSelect, FromASilentExitToASuspectOnlyWhenItAnswers) {
+  ExitSelector selector = settled();
+  selector.select(exits({up, up}), {}, start);
+  auto cut = exits({down, suspect});
+  cut[0].silent = true;
+  EXPECT_EQ(selector.select(cut, {}, start + 1ms), 0U);
+  EXPECT_EQ(selector.next_decision(), start + 1ms + ExitSelector::look);
+  ExitSelector both = selector;
+  EXPECT_EQ(both.select(exits({down, down}), {}, start + 100ms, true), std::nullopt);
+  ExitSelector back = selector;
+  EXPECT_EQ(back.select(exits({hold, suspect}), {}, start + 100ms), 0U);
+  ExitSelector never = selector;
+  EXPECT_EQ(never.select(cut, {}, start + ExitSelector::doubt), 0U);
+  EXPECT_EQ(never.next_decision(), start + 1ms + ExitSelector::doubt);
+  EXPECT_EQ(never.select(cut, {}, start + 1ms + ExitSelector::doubt), 1U) << "never none";
+  EXPECT_EQ(selector.select(exits({down, up}), {}, start + 60ms), 1U);
+  EXPECT_EQ(selector.next_decision(), std::nullopt);
+  cut[1].state = down;
+  cut[0].state = suspect;
+  std::swap(cut[0].silent, cut[1].silent);
+  EXPECT_EQ(selector.select(cut, {}, start + 5s), 1U) << "a doubt of its own, of the same length";
+  EXPECT_EQ(selector.select(cut, {}, start + 5s + ExitSelector::doubt - 1ms), 1U);
+  EXPECT_EQ(selector.select(cut, {}, start + 5s + ExitSelector::doubt), 0U);
+}
+
+TEST(ExitSelect, AnExitThatLeadsNowhereOrWhereItMustNotIsLeftForASuspect) {
+  ExitSelector selector = settled();
+  selector.select(exits({up, up}), {}, start);
+  EXPECT_EQ(selector.select(exits({down, suspect}), {}, start + 1ms), 1U);
 }
 
 TEST(ExitSelect, ReturnsToAPreferredExitOnlyAfterTheHold) {
@@ -208,7 +240,8 @@ TEST(ExitSelect, DoesNotWaitAtTheStartWhereAnEqualOneIsThere) {
 }
 
 TEST(ExitSelect, LeavesMicrosecondsBetweenEqualOnesAlone) {
-  const std::vector<ExitCandidate> near{{up, false, 1, 900us}, {up, false, 1, 200us}};
+  const std::vector<ExitCandidate> near{{.state = up, .priority = 1, .rtt = 900us},
+                                        {.state = up, .priority = 1, .rtt = 200us}};
   ExitSelector selector = settled();
   selector.resume(0, start - 10s);
   EXPECT_EQ(selector.select(near, {}, start), 0U);

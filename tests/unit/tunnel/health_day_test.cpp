@@ -101,7 +101,11 @@ class Node {
       bool any = false;
       for (std::uint32_t i = 0; i < 2; ++i) {
         const ExitHealth& exit = board_.exits()[i];
-        candidates.push_back({exit.state(), exit.impaired(), i, evidence[i].rtt});
+        candidates.push_back({.state = exit.state(),
+                              .impaired = exit.impaired(),
+                              .silent = exit.fall() == Fall::echo,
+                              .priority = i,
+                              .rtt = evidence[i].rtt});
         any = any || usable(exit.state());
       }
       const auto before = selector_.current();
