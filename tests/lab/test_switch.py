@@ -211,7 +211,9 @@ def idle(lab, pod, server, count, patience=20):
 
 
 def result(process, patience=60):
-    out, errors = process.communicate(timeout=patience)
+    """What it says last. That may have come along with what it said first, and then communicate() passes it over."""
+    process.wait(patience)
+    out, errors = process.stdout.read(), process.stderr.read()
     assert out, errors
     return json.loads(out)
 
