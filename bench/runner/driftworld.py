@@ -285,7 +285,7 @@ class World:
             try:
                 line = self.lines.get(timeout=0.02 if told else 0.2)
             except queue.Empty:
-                if told and self.look() == self.picture:
+                if told and self.changes and self.look() == self.picture:
                     return told, slowest, (self.changes[-1] - self.changes[0]) * 1000
                 continue
             found = re.search(r'"(?:msg|message|text)":"([^"]*repaired in ([\d.]+) ms)', line)

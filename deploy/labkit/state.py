@@ -101,7 +101,11 @@ class Lock:
         except OSError as error:
             raise LabError(f"cannot write below /run: {error.strerror}; the lab keeps its state there") from error
         while True:
-            self.fd = os.open(f"{BASE}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self.fd = os.open(f"{BASE}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                os.makedirs(BASE, exist_ok=True)
+                continue
             fcntl.flock(self.fd, fcntl.LOCK_EX)
             try:  # the last `down` removes the file: then ours is a lock on nothing
                 if os.stat(f"{BASE}/.lock").st_ino == os.fstat(self.fd).st_ino:

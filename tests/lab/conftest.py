@@ -101,7 +101,7 @@ class Lab:
         self.options = options or getattr(self, "options", ())
         options = self.options
         self.run("down")
-        self.run("up", "--oceanid", self.program, *options, timeout=180)
+        self.run("up", "--oceanid", self.program, "--wait", "90", *options, timeout=180)
 
     def down(self):
         self.run("down", timeout=120)

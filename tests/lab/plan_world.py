@@ -85,6 +85,7 @@ class Wires(threading.Thread):
         self.peers: dict[tuple[str, str], list] = {}
         self.check_sources = True
         self.packets = 0
+        self.rests = 0  # how often there was nothing to move
         self._selector = selectors.DefaultSelector()
         self._ended = False
 
@@ -103,7 +104,9 @@ class Wires(threading.Thread):
 
     def run(self) -> None:
         while not self._ended:
-            for event, _ in self._selector.select(0.2):
+            events = self._selector.select(0.2)
+            self.rests += not events
+            for event, _ in events:
                 self._move(event.fd, event.data)
 
     def _move(self, fd: int, key: tuple[str, str]) -> None:
@@ -307,8 +310,8 @@ class World:
 
     def settle(self) -> None:
         """Until nothing moves in the tunnels any more, so that a late packet is counted."""
-        before = -1
-        while before != self.wires.packets:
+        before, rests = -1, self.wires.rests
+        while before != self.wires.packets or self.wires.rests < rests + 2:
             before = self.wires.packets
             time.sleep(0.2)
 

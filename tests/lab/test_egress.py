@@ -4,7 +4,7 @@ import pytest
 from conftest import EXIT_ADDRESS, NODES, PROXY
 
 PSQL = "host=egress-gateway.egress-system port=5432 dbname=warehouse user=warehouse sslmode=require connect_timeout=10"
-UDP_ECHO = "exec 3<>/dev/udp/edge.example.test/7844; echo hello >&3; timeout 5 head -n1 <&3"
+UDP_ECHO = "exec 3<>/dev/udp/edge.example.test/7844; for try in 1 2 3; do echo hello >&3; timeout 3 head -n1 <&3 && break; done"  # a datagram may be lost
 # Over TCP the address is a line of its own, before the echo.
 TCP_ECHO = "exec 3<>/dev/tcp/edge.example.test/7844; echo hello >&3; timeout 5 head -n2 <&3 | tr '\\n' ' '"
 

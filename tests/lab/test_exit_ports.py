@@ -110,6 +110,8 @@ def test_all_ports_towards_one_place(world):
         pytest.skip(f"nf_conntrack_max is {limit}, which only the machine's first namespace can raise: "
                     f"sysctl -w net.netfilter.nf_conntrack_max={4 * PORTS}")
     before = refusals(world)
+    for node, device in (("styx", "oc-tethys"), ("tethys", "oc-hub")):  # both stand-ins for a tunnel are one slow thread
+        world.on(node, "ip", "link", "set", device, "txqueuelen", "10000")
     for start in range(1024, 65536, 8064):
         send(world, "pod-styx-1", start, start + 8064)
     taken = seen(world)[0]

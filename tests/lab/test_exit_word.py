@@ -40,10 +40,10 @@ def left_tethys(lab):
 
 def test_an_exit_with_another_address_is_left_at_its_word(lab, other_address, capture, busy):
     assert not lab.status("styx")["targets"], "nobody outside is asked here"
-    begun = time.monotonic()
     other_address()
+    begun = time.monotonic()  # it is in force
     took = left_tethys(lab) - begun
-    print(f"left {took:.2f} s after the reload began")
+    print(f"left {took:.2f} s after the reload")
     found = exit_of(lab)
     assert found["code"] == "wrong_address"
     assert found["reason"] == "exit says that it leaves with 203.0.113.11, expected 203.0.113.10"
@@ -53,7 +53,7 @@ def test_an_exit_with_another_address_is_left_at_its_word(lab, other_address, ca
     assert all(key.startswith("tethys 203.0.113.11 > ") for key in capture.wrong()), capture.wrong()
     capture.reset()
     lab.reset_leaks()
-    assert EXIT_ADDRESS["meliae"] in busy()["tcp"]
+    lab.wait_for(lambda: EXIT_ADDRESS["meliae"] in busy().get("tcp", {}))
     assert capture.only_exits() > 0
     assert lab.leaks() == 0
 

@@ -150,7 +150,7 @@ def test_what_was_good_last_holds_until_the_gateway_has_taken_the_change(world, 
     if now is None:
         world.config.write_text(f"state_dir: {world.folder}\nrouting: {{ sorces: [] }}\n")
         # A broken file does not tell its state folder: the usual one is asked, in the node's own mount namespace.
-        world.sh("node", f"mkdir -p /var/lib/oceanid; mount --bind {world.folder} /var/lib/oceanid")
+        world.sh("node", f"mount -t tmpfs lib /var/lib && mkdir /var/lib/oceanid && mount --bind {world.folder} /var/lib/oceanid")
     else:
         world.configure(**now)
     world.guard()

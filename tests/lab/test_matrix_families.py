@@ -2,6 +2,7 @@
 its own where tunnels, exits and pods have both families."""
 import pathlib
 import re
+import time
 
 import pytest
 
@@ -70,6 +71,7 @@ def test_both_families_leave_by_the_exits(both, fault):
 def test_ipv6_is_blocked(both, restored):
     with both.case() as undo:
         configure(restored, lambda text: text.replace("ipv6: exit", "ipv6: block"))
+        time.sleep(1.2)  # what was asked before has been answered or given up, and written down
         both.carried()
         for pod in both.pods:
             flows = both.flows(pod)

@@ -251,7 +251,7 @@ def still(flows, pods=tuple(PODS), hosts=(SERVICE, PUBLIC)):
     """Which of them still are."""
     asked = [(pod, host) for pod in pods for host in hosts]
     with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
-        alive = list(pool.map(lambda key: flows[key].echo(wait=0.6), asked))
+        alive = list(pool.map(lambda key: flows[key].echo(wait=3), asked))
     return {key for key, echo in zip(asked, alive) if echo}
 
 

@@ -50,13 +50,11 @@ def test_sigkill_under_load_refuses_nobody(lab):
     before = lab.pids("styx", "oceanid-worker")
     assert len(before) == 1
     os.kill(before[0], signal.SIGKILL)
-    killed = time.monotonic()
     lab.wait_for(lambda: lab.curl("pod-styx-2", "https://ip.example.test/", proxy=PROXY, check=False).returncode == 0, 5, 0.02)
-    assert time.monotonic() - killed < 1.5  # the curl itself included
     out, errors = hammer.communicate(timeout=60)
     refused, failed, ok, slowest = out.split()
     assert (refused, failed) == ("0", "0"), out + errors
-    assert int(ok) > 100
+    assert int(ok) > 100 and float(slowest) < 1.5, out  # those that came just then waited for the next worker
     assert " 0% packet loss" in ping.communicate(timeout=30)[0]  # routing never noticed
     after = lab.pids("styx", "oceanid-worker")
     assert len(after) == 1 and after != before

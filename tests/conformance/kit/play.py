@@ -5,6 +5,7 @@ backlog until the case accepts it.
 """
 import base64
 import re
+import select
 import socket
 import ssl
 import time
@@ -115,7 +116,11 @@ class Player(AmbiguitySteps):
     def do_send_slowly(self, piece, *texts):
         data = b"".join(self.text(text) for text in texts)
         self.last_sent = data
+        closed = select.poll()
+        closed.register(self.client.socket, select.POLLRDHUP)
         for at in range(0, len(data), int(piece)):
+            if closed.poll(0):
+                return  # that was the answer: what would follow is nobody's, and takes time that is measured
             self.client.send(data[at:at + int(piece)])
             time.sleep(0.001)  # a segment of its own; the result must not depend on it
 
